@@ -1,0 +1,4 @@
+//! Benchmarks of the store.
+fn main() {
+    divan::main();
+}
