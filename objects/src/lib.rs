@@ -1,1 +1,43 @@
-//! The model and the store.
+//! The model and the store of `pkg`: content-addressed objects, signed statements, packs, refs.
+//!
+//! Promises: no network, no async, no environment variable, no wall clock. Time and randomness come
+//! in as arguments. An id held in memory was computed or checked here.
+//! Leaves to others: moving bytes and judging who may say what (`plumbing`), what a user does
+//! (`porcelain`).
+//!
+//! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version` →
+//! the model (`key`, `signed`, `blob`, `tree`, `identity`, `release`, `claim`, `summary`) →
+//! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive` → `ingest`,
+//! `checkout`, `repository`, `fsck`.
+
+pub mod archive;
+pub mod blob;
+pub mod checkout;
+pub mod chunker;
+pub mod claim;
+pub mod codec;
+pub mod disk;
+mod fan;
+pub mod fsck;
+pub mod id;
+pub mod identity;
+pub mod ingest;
+pub mod key;
+pub mod limits;
+pub mod links;
+pub mod name;
+pub mod object;
+pub mod packlist;
+pub mod parallel;
+pub mod progress;
+pub mod refs;
+pub mod release;
+pub mod repository;
+pub mod signed;
+pub mod statements;
+pub mod store;
+pub mod summary;
+pub mod time;
+pub mod tree;
+pub mod version;
+pub mod walk;

@@ -1,0 +1,320 @@
+//! From a tree to a fresh folder.
+//!
+//! Promises: everything is written beneath one opened directory handle and follows no link
+//! (SEC-001 to 006, 014); nothing that stands there is overwritten; each frame is unpacked once and
+//! each object checked before its bytes are written. Modes are 0644 and 0755 less umask (SEC-012).
+//! Leaves to others: switching an environment to the new folder (porcelain).
+
+use crate::disk::{self, Context};
+use crate::id::{ObjectId, TreeId};
+use crate::object::{Error as ObjectError, Kind};
+use crate::parallel;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::store::pack::Pack;
+use crate::store::pack::table::Place;
+use crate::tree::{Entry, Mode};
+use crate::walk::{self, Totals};
+use rayon::prelude::*;
+use rustix::fs::{self as sys, Mode as Bits, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why a tree could not be written out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder holds something.
+    #[error("{} is not empty", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something on disk is not where it was put: a link or another process is in the way (SEC-006).
+    #[error("{} was changed while it was written", path.display())]
+    InTheWay {
+        /// What was to be written.
+        path: PathBuf,
+    },
+    /// An object is missing, damaged or malformed.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+impl Error {
+    /// The code that `--json` shows.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::NotEmpty { .. } => "E-CONFLICT",
+            Error::InTheWay { .. } => "E-PATH",
+            Error::Object(error) => error.code(),
+            Error::Disk(error) => error.code(),
+        }
+    }
+}
+
+/// How a tree is written out.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads that unpack and write.
+    pub jobs: usize,
+    /// Most entries the tree may have: the number its release was signed with.
+    pub files_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { jobs: parallel::default_jobs(), files_max: crate::limits::RELEASE_FILES_MAX }
+    }
+}
+
+/// Writes the tree `root` into the folder `to`, which must be absent or empty.
+///
+/// # Errors
+/// As [`Error`] tells. What was written so far is left for the caller to remove.
+pub fn checkout(
+    store: &Store,
+    root: TreeId,
+    to: &Path,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Totals, Error> {
+    let plan = Plan::make(store, root, options.files_max)?;
+    let folder = Folder::create(to)?;
+    plan.folders.iter().try_for_each(|path| folder.make_folder(path))?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
+    let pool = pool.map_err(|e| disk::Error::new("start threads for", to, std::io::Error::other(e)))?;
+    pool.install(|| {
+        plan.frames.par_iter().try_for_each(|frame| write_frame(store, &plan, &folder, frame, progress))
+    })?;
+    plan.links.iter().try_for_each(|(path, target)| folder.make_link(path, target))?;
+    Ok(plan.totals)
+}
+
+/// What is to be written, grouped by the frame it comes from.
+struct Plan {
+    totals: Totals,
+    folders: Vec<String>,
+    files: Vec<PlannedFile>,
+    links: BTreeMap<String, String>,
+    frames: Vec<PlannedFrame>,
+}
+
+struct PlannedFile {
+    /// Number of its folder; the root has none.
+    folder: Option<u32>,
+    name: String,
+    executable: bool,
+    /// True once some thread has created it.
+    created: Mutex<bool>,
+}
+
+struct PlannedFrame {
+    pack: Arc<Pack>,
+    number: usize,
+    objects: HashMap<u32, ObjectId>,
+    writes: Vec<PlannedWrite>,
+}
+
+/// One chunk to be written to one place of one file.
+struct PlannedWrite {
+    file: u32,
+    offset: u64,
+    object: u32,
+}
+
+impl Plan {
+    fn make(store: &Store, root: TreeId, files_max: u64) -> Result<Plan, ObjectError> {
+        let mut plan = Plan {
+            totals: Totals::default(),
+            folders: Vec::new(),
+            files: Vec::new(),
+            links: BTreeMap::new(),
+            frames: Vec::new(),
+        };
+        let mut frames = HashMap::new();
+        let mut numbers = HashMap::new();
+        plan.totals = walk::visit::<ObjectError>(store, root, files_max, &mut |path, entry| {
+            match entry.mode {
+                Mode::Dir => {
+                    numbers.insert(path.to_owned(), plan.folders.len() as u32);
+                    plan.folders.push(path.to_owned());
+                }
+                Mode::Link => {
+                    plan.links.insert(path.to_owned(), walk::link_target(store, entry)?);
+                }
+                _ => plan.add_file(store, path, entry, &numbers, &mut frames)?,
+            }
+            Ok(())
+        })?;
+        crate::links::check(&plan.links)?;
+        plan.frames = frames.into_values().collect();
+        plan.frames.sort_by_key(|frame: &PlannedFrame| (frame.pack.id(), frame.number));
+        Ok(plan)
+    }
+
+    fn add_file(
+        &mut self,
+        store: &Store,
+        path: &str,
+        entry: &Entry,
+        numbers: &HashMap<String, u32>,
+        frames: &mut HashMap<(ObjectId, usize), PlannedFrame>,
+    ) -> Result<(), ObjectError> {
+        let file = self.files.len() as u32;
+        let above = path.rsplit_once('/').map(|(above, _)| numbers[above]);
+        let name = entry.name.as_str().to_owned();
+        let executable = entry.mode.is_exec();
+        self.files.push(PlannedFile { folder: above, name, executable, created: Mutex::new(false) });
+        let mut offset = 0;
+        for (chunk, len) in walk::pieces(store, entry)? {
+            let id = chunk.object();
+            let (pack, object) = locate(store, &id)?;
+            let Place { frame: number, range } = pack.table().place(object);
+            if range.len() as u64 != len {
+                let source =
+                    crate::codec::Error::malformed("chunk", "it has another length than its file says");
+                return Err(ObjectError::Format { kind: Kind::Chunk, id, source: source.into() });
+            }
+            let key = (pack.id().object(), number);
+            let frame = frames.entry(key).or_insert_with(|| PlannedFrame {
+                pack,
+                number,
+                objects: HashMap::new(),
+                writes: Vec::new(),
+            });
+            frame.objects.insert(object, id);
+            frame.writes.push(PlannedWrite { file, offset, object });
+            offset += len;
+        }
+        Ok(())
+    }
+}
+
+fn locate(store: &Store, id: &ObjectId) -> Result<(Arc<Pack>, u32), ObjectError> {
+    if let Some(found) = store.locate(id) {
+        return Ok(found);
+    }
+    store.refresh()?;
+    store.locate(id).ok_or(ObjectError::Missing { kind: Kind::Chunk, id: *id })
+}
+
+/// How many writes one thread takes at a time.
+const WRITES: usize = 256;
+
+fn write_frame(
+    store: &Store,
+    plan: &Plan,
+    folder: &Folder,
+    frame: &PlannedFrame,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let raw = Arc::new(store.read_frame(&frame.pack, frame.number)?);
+    for (object, id) in &frame.objects {
+        frame.pack.object(&raw, &frame.pack.table().place(*object), id)?;
+    }
+    frame.writes.par_chunks(WRITES).try_for_each(|writes| {
+        let mut last: Option<(u32, OwnedFd)> = None;
+        for run in writes.chunk_by(|a, b| a.file == b.file) {
+            let planned = &plan.files[run[0].file as usize];
+            let handle = match planned.folder {
+                None => folder.handle.as_fd(),
+                Some(number) => {
+                    if last.as_ref().is_none_or(|(open, _)| *open != number) {
+                        last = Some((number, folder.open_folder(&plan.folders[number as usize])?));
+                    }
+                    last.as_ref().expect("it was just opened").1.as_fd()
+                }
+            };
+            let file = folder.open_file(handle, planned)?;
+            for write in run {
+                let bytes = &raw[frame.pack.table().place(write.object).range];
+                file.write_all_at(bytes, write.offset).doing("write", &folder.path.join(&planned.name))?;
+                progress.advance(bytes.len() as u64);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The folder written to, by its handle.
+struct Folder {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+const FOLDER_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Folder {
+    fn create(path: &Path) -> Result<Folder, Error> {
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(disk::Error::new("create folder", path, e))?
+            }
+            _ => {}
+        }
+        let opened = sys::open(path, FOLDER_FLAGS | OFlags::RDONLY, Bits::empty());
+        let handle = opened.map_err(|e| disk::Error::new("open folder", path, e.into()))?;
+        if !disk::list(path)?.is_empty() {
+            return Err(Error::NotEmpty { path: path.to_owned() });
+        }
+        Ok(Folder { path: path.to_owned(), handle })
+    }
+
+    /// Opens a folder below, refusing links at every step.
+    fn open_folder(&self, path: &str) -> Result<OwnedFd, Error> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = FOLDER_FLAGS | OFlags::PATH;
+        sys::openat2(&self.handle, path, flags, Bits::empty(), beneath)
+            .map_err(|e| self.fault("open folder", path, e))
+    }
+
+    /// The handle of the folder that `path` is in, and the last part of its name.
+    fn above<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Error> {
+        match path.rsplit_once('/') {
+            Some((above, name)) => Ok((self.open_folder(above)?, name)),
+            None => {
+                let own =
+                    self.handle.try_clone().map_err(|e| disk::Error::new("open folder", &self.path, e))?;
+                Ok((own, path))
+            }
+        }
+    }
+
+    fn make_folder(&self, path: &str) -> Result<(), Error> {
+        let (above, name) = self.above(path)?;
+        sys::mkdirat(above, name, Bits::from_raw_mode(0o755))
+            .map_err(|e| self.fault("create folder", path, e))
+    }
+
+    fn make_link(&self, path: &str, target: &str) -> Result<(), Error> {
+        let (above, name) = self.above(path)?;
+        sys::symlinkat(target, above, name).map_err(|e| self.fault("create link", path, e))
+    }
+
+    fn open_file(&self, above: impl AsFd, file: &PlannedFile) -> Result<File, Error> {
+        let mut created = file.created.lock().unwrap_or_else(PoisonError::into_inner);
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = if *created { flags } else { flags | OFlags::CREATE | OFlags::EXCL };
+        let mode = Bits::from_raw_mode(if file.executable { 0o755 } else { 0o644 });
+        let opened =
+            sys::openat(above, &file.name, flags, mode).map_err(|e| self.fault("create", &file.name, e))?;
+        *created = true;
+        Ok(File::from(opened))
+    }
+
+    fn fault(&self, doing: &'static str, path: &str, source: Errno) -> Error {
+        let path = self.path.join(path);
+        match source {
+            Errno::LOOP | Errno::XDEV | Errno::EXIST | Errno::NOTDIR => Error::InTheWay { path },
+            _ => Error::Disk(disk::Error::new(doing, &path, source.into())),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Files that are whole or absent.
+//!
+//! Promises: what [`write_whole`] returned from survives a power cut; a reader never sees half of
+//! it. A failed sync condemns the file: it is removed, never synced again.
+//! Leaves to others: what the files mean.
+//!
+//! Order on disk (THREATS 4): data to a new file, sync, rename, sync of the folder.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A failed operation on a file, with what was tried and where.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}", path.display())]
+pub struct Error {
+    /// What was tried, as a verb.
+    pub doing: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Error {
+    /// Wraps `source` with what was tried and where.
+    pub fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Error { doing, path: path.to_owned(), source }
+    }
+
+    /// The code that `--json` shows.
+    pub fn code(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "E-NOSPACE",
+            io::ErrorKind::FileTooLarge => "E-NOSPACE",
+            io::ErrorKind::NotFound => "E-NOTFOUND",
+            _ => "E-IO",
+        }
+    }
+}
+
+/// Adds what was tried and where to an `io::Result`.
+pub trait Context<T> {
+    /// Wraps the error, if there is one.
+    ///
+    /// # Errors
+    /// The one that was there.
+    fn doing(self, doing: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn doing(self, doing: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::new(doing, path, source))
+    }
+}
+
+/// A new file under a name nobody uses, removed when dropped unless it was renamed.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    file: File,
+    kept: bool,
+}
+
+impl Scratch {
+    /// Creates `<folder>/<unique><suffix>`, making the folder if it is not there.
+    ///
+    /// # Errors
+    /// If the folder or file cannot be made.
+    pub fn create(folder: &Path, suffix: &str) -> Result<Scratch, Error> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let n = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!("{}-{n}{suffix}", std::process::id()));
+            match File::options().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Scratch { path, file, kept: false }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => make_folder(folder)?,
+                Err(e) => return Err(Error::new("create", &path, e)),
+            }
+        }
+    }
+
+    /// Where it is for now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Syncs the file and gives it its name. The folder is not synced yet.
+    ///
+    /// # Errors
+    /// If the sync or the rename fails; the file is then removed.
+    pub fn keep_as(mut self, path: &Path) -> Result<(), Error> {
+        self.file.sync_all().doing("sync", &self.path)?;
+        fs::rename(&self.path, path).doing("rename to", path)?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_file(&self.path); // a leftover is harmless; gc removes it
+        }
+    }
+}
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+/// If one of them cannot be made.
+pub fn make_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).doing("create folder", path)
+}
+
+/// Syncs a folder, so that renames in it last.
+///
+/// # Errors
+/// If the system refuses.
+pub fn sync_folder(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|folder| folder.sync_all()).doing("sync folder", path)
+}
+
+/// Writes `bytes` as `path`, aside first, then by a rename.
+///
+/// # Errors
+/// If any step fails; the old file then stands as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let scratch = Scratch::create(folder, ".tmp")?;
+    scratch.file().write_all(bytes).doing("write", scratch.path())?;
+    scratch.keep_as(path)?;
+    sync_folder(folder)
+}
+
+/// The bytes of a file, which must not be longer than `bytes_max`; None if it is absent.
+///
+/// # Errors
+/// If it cannot be read, or is longer.
+pub fn try_read(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
+    use std::io::Read;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::new("open", path, e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).doing("read", path)?;
+    if bytes.len() > bytes_max {
+        let why = io::Error::other(format!("it is longer than {bytes_max} bytes"));
+        return Err(Error::new("read", path, why));
+    }
+    Ok(Some(bytes))
+}
+
+/// Removes a file; its absence is fine.
+///
+/// # Errors
+/// If it is there and stays.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::new("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// The names in a folder, sorted; none if the folder is absent.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn list(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::new("list", path, e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.doing("list", path)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A file mapped into memory, to be read only.
+pub struct Mapped(memmap2::Mmap);
+
+impl Mapped {
+    /// Maps a file that is never changed in place: packs' indexes are written once and renamed.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or mapped.
+    pub fn open(path: &Path) -> Result<Mapped, Error> {
+        let file = File::open(path).doing("open", path)?;
+        // SAFETY: the store writes such files once, aside, and never truncates or rewrites them;
+        // a file cut by something else before it was opened is refused by its length.
+        let map = unsafe { memmap2::Mmap::map(&file) }.doing("map", path)?;
+        Ok(Mapped(map))
+    }
+}
+
+impl std::ops::Deref for Mapped {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}

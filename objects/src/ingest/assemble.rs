@@ -1,0 +1,222 @@
+//! The writing half of ingest: nodes arrive in tree order and become objects.
+
+use super::source::{Place, Ready};
+use super::{Error, Ingested};
+use crate::archive::Archive;
+use crate::blob::{self, Piece};
+use crate::id::{ChunkId, ObjectId, TreeId};
+use crate::limits::PATH_BYTES_MAX;
+use crate::name::{self, EntryName};
+use crate::release::Sha256;
+use crate::store::transaction::{STRUCTURE, Transaction};
+use crate::tree::{self, Entry, Mode};
+use sha2::Digest;
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+
+/// A folder whose entries are still coming.
+struct Folder {
+    name: Option<EntryName>,
+    entries: Vec<Entry>,
+    folded: HashSet<String>,
+}
+
+impl Folder {
+    fn new(name: Option<EntryName>) -> Self {
+        Folder { name, entries: Vec::new(), folded: HashSet::new() }
+    }
+}
+
+/// SHA-256 as a writer.
+struct Hasher(sha2::Sha256);
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The tree so far.
+pub struct Assembly<'a, 's> {
+    transaction: &'a mut Transaction<'s>,
+    archive: Archive<Hasher>,
+    folders: Vec<Folder>,
+    links: BTreeMap<String, String>,
+    pieces: Vec<Piece>,
+    files: u64,
+    allow_unportable: bool,
+    unportable: bool,
+}
+
+impl<'a, 's> Assembly<'a, 's> {
+    pub fn new(transaction: &'a mut Transaction<'s>, allow_unportable: bool) -> Self {
+        Assembly {
+            transaction,
+            archive: Archive::new(Hasher(sha2::Sha256::new())),
+            folders: vec![Folder::new(None)],
+            links: BTreeMap::new(),
+            pieces: Vec::new(),
+            files: 0,
+            allow_unportable,
+            unportable: false,
+        }
+    }
+
+    /// Takes the next node in tree order; returns how many bytes of content it brought.
+    pub fn take(&mut self, node: Ready) -> Result<u64, Error> {
+        match node {
+            Ready::Dir(place) => {
+                let (name, path) = self.enter(&place)?;
+                self.archive.directory(&path).expect("a hasher takes everything");
+                self.folders.push(Folder::new(Some(name)));
+                Ok(0)
+            }
+            Ready::Link { place, target } => self.link(&place, target),
+            Ready::File { place, executable, size, first, last, bytes, pieces } => {
+                if first {
+                    let (_, path) = self.enter(&place)?;
+                    self.archive.file(&path, executable, size).expect("a hasher takes everything");
+                }
+                self.archive.data(&bytes).expect("a hasher takes everything");
+                self.chunks(&place, &bytes, pieces)?;
+                if last {
+                    self.archive.end_file().expect("a hasher takes everything");
+                    self.end_file(&place, executable, size)?;
+                }
+                Ok(bytes.len() as u64)
+            }
+        }
+    }
+
+    /// Closes the folders that `place` is not in, counts it, checks its name; gives its path.
+    fn enter(&mut self, place: &Place) -> Result<(EntryName, String), Error> {
+        while self.folders.len() > place.depth {
+            self.close_folder()?;
+        }
+        self.files += 1;
+        let name = entry_name(place)?;
+        let names = self.folders.iter().filter_map(|folder| folder.name.as_ref());
+        let path: Vec<&str> = names.map(EntryName::as_str).chain([name.as_str()]).collect();
+        let path = path.join("/");
+        if path.len() > PATH_BYTES_MAX {
+            return Err(Error::TooMuch { path: place.path.clone(), what: "4,096 bytes of path" });
+        }
+        self.check_portable(&name, &path)?;
+        Ok((name, path))
+    }
+
+    fn check_portable(&mut self, name: &EntryName, path: &str) -> Result<(), Error> {
+        let folded = name::case_folded(name);
+        let doubled = !self.last().folded.insert(folded);
+        let why = name::unportable(name).or(doubled.then_some("another name here differs only by case"));
+        match why {
+            Some(why) if !self.allow_unportable => Err(Error::Unportable { path: path.to_owned(), why }),
+            Some(_) => {
+                self.unportable = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn last(&mut self) -> &mut Folder {
+        self.folders.last_mut().expect("the root folder is closed last, by `finish`")
+    }
+
+    fn link(&mut self, place: &Place, target: Vec<u8>) -> Result<u64, Error> {
+        let (name, path) = self.enter(place)?;
+        let text = String::from_utf8(target).map_err(|_| not_utf8(&place.path))?;
+        self.archive.link(&path, &text).expect("a hasher takes everything");
+        let id = ObjectId::of(text.as_bytes());
+        self.transaction.write_as(id, text.as_bytes(), STRUCTURE)?;
+        let size = text.len() as u64;
+        self.links.insert(path, text);
+        self.last().entries.push(Entry { name, mode: Mode::Link, size, id });
+        Ok(size)
+    }
+
+    fn chunks(
+        &mut self,
+        place: &Place,
+        bytes: &[u8],
+        pieces: Vec<(ObjectId, Range<usize>)>,
+    ) -> Result<(), Error> {
+        let group = group_of(&place.name);
+        for (id, range) in pieces {
+            let chunk = &bytes[range];
+            self.transaction.write_as(id, chunk, group)?;
+            self.pieces.push((ChunkId::new(id), chunk.len() as u64));
+        }
+        Ok(())
+    }
+
+    fn end_file(&mut self, place: &Place, executable: bool, size: u64) -> Result<(), Error> {
+        let pieces = std::mem::take(&mut self.pieces);
+        let is_blob = pieces.len() > 1;
+        let id = match pieces.as_slice() {
+            [(chunk, _)] => chunk.object(),
+            _ => self.write_all(blob::build(&pieces).into_iter().map(|(id, bytes)| (id.object(), bytes)))?,
+        };
+        let name = entry_name(place)?;
+        self.last().entries.push(Entry { name, mode: Mode::file(executable, is_blob), size, id });
+        Ok(())
+    }
+
+    /// Writes objects and gives the id of the last.
+    fn write_all(&mut self, objects: impl Iterator<Item = (ObjectId, Vec<u8>)>) -> Result<ObjectId, Error> {
+        let mut last = None;
+        for (id, bytes) in objects {
+            self.transaction.write_as(id, &bytes, STRUCTURE)?;
+            last = Some(id);
+        }
+        Ok(last.expect("a blob or tree has at least its own object"))
+    }
+
+    fn close_folder(&mut self) -> Result<(TreeId, u64), Error> {
+        let folder = self.folders.pop().expect("only folders that were opened are closed");
+        let size = tree::sum(&folder.entries);
+        let objects = tree::build(folder.entries)
+            .map_err(|source| crate::object::Error::tree(TreeId::new(ObjectId::of(&[])), source))?;
+        let id = self.write_all(objects.into_iter().map(|(id, bytes)| (id.object(), bytes)))?;
+        if let Some(name) = folder.name {
+            self.last().entries.push(Entry { name, mode: Mode::Dir, size, id });
+        }
+        Ok((TreeId::new(id), size))
+    }
+
+    /// Closes all folders and checks the links.
+    pub fn finish(mut self) -> Result<Ingested, Error> {
+        while self.folders.len() > 1 {
+            self.close_folder()?;
+        }
+        let (tree, size) = self.close_folder()?;
+        crate::links::check(&self.links)?;
+        let (hasher, archive_size) = self.archive.finish().expect("a hasher takes everything");
+        let sha256 = Sha256(hasher.0.finalize().into());
+        Ok(Ingested { tree, size, files: self.files, sha256, archive_size, unportable: self.unportable })
+    }
+}
+
+fn entry_name(place: &Place) -> Result<EntryName, Error> {
+    EntryName::new(place.name.as_str()).map_err(|source| Error::Name { path: place.path.clone(), source })
+}
+
+fn not_utf8(path: &Path) -> Error {
+    let source = name::Error::Format { name: path.to_string_lossy().into(), why: "its target is not UTF-8" };
+    Error::Name { path: path.to_owned(), source }
+}
+
+/// Files of one extension share frames, which makes them smaller (DESIGN 12).
+fn group_of(name: &str) -> u64 {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let hash = ObjectId::of(extension.as_bytes());
+    let (first, _) = hash.as_bytes().split_first_chunk::<8>().expect("an id has 32 bytes");
+    u64::from_le_bytes(*first) | 1 // never the group of structure
+}

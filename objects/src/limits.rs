@@ -1,0 +1,68 @@
+//! Bounds on everything that comes from outside, with unit and reason.
+//!
+//! Promises: no list, length or depth read from a stranger is believed beyond these figures.
+//! Leaves to others: enforcing them; each decoder names the bound it checks.
+
+/// Longest name of one tree entry, in bytes: what common file systems take.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest path inside a package, in bytes: `PATH_MAX` of Linux.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Deepest directory nesting inside a package.
+pub const PATH_DEPTH_MAX: usize = 128;
+/// Most files, links and directories one release may hold.
+pub const RELEASE_FILES_MAX: u64 = 2_000_000;
+/// Most rows in one tree, blob or fan object.
+pub const ROWS_MAX: usize = 65_536;
+/// Largest object after unpacking, in bytes.
+pub const OBJECT_BYTES_MAX: usize = 16 << 20;
+/// Longest label of a package name, in bytes.
+pub const LABEL_BYTES_MAX: usize = 64;
+/// Longest whole package name, in bytes.
+pub const PACKAGE_NAME_BYTES_MAX: usize = 255;
+
+/// Largest signed payload (identity, grants, entry, index, beacon), in bytes.
+pub const STATEMENT_BYTES_MAX: usize = 64 << 10;
+/// Largest statement in its envelope with signatures, in bytes.
+pub const ENVELOPE_BYTES_MAX: usize = STATEMENT_BYTES_MAX + (8 << 10);
+/// Most signatures in one envelope.
+pub const SIGNATURES_MAX: usize = 16;
+/// Most identity documents followed in one walk.
+pub const IDENTITY_WALK_MAX: usize = 1_024;
+/// Most keys in one role.
+pub const ROLE_KEYS_MAX: usize = 64;
+/// Most rows in the lists of a statement (dependencies, revocations, skip links).
+pub const STATEMENT_ROWS_MAX: usize = 4_096;
+/// Longest free text in a statement (description, reason), in bytes.
+pub const TEXT_BYTES_MAX: usize = 4_096;
+/// Largest link target, in bytes.
+pub const LINK_BYTES_MAX: usize = PATH_BYTES_MAX;
+
+/// Unpacked bytes a frame aims at: small enough for random access, large enough to compress well.
+pub const FRAME_BYTES: usize = 1 << 20;
+/// Largest unpacked frame, in bytes; one object of the largest size fits.
+pub const FRAME_BYTES_MAX: usize = OBJECT_BYTES_MAX;
+/// Largest zstd window of a plain frame, as its binary logarithm (8 MiB).
+pub const WINDOW_LOG_MAX: u32 = 23;
+/// Largest zstd window of a frame with a prefix, as its binary logarithm (32 MiB).
+pub const DELTA_WINDOW_LOG_MAX: u32 = 25;
+/// Most prefix bytes of one delta frame.
+pub const PREFIX_BYTES_MAX: usize = 16 << 20;
+/// Most ranges that make up the prefix of one delta frame.
+pub const PREFIX_RANGES_MAX: usize = 4_096;
+/// Deepest chain of delta frames.
+pub const DELTA_DEPTH_MAX: usize = 4;
+/// Largest table of contents of a pack, in bytes: about 20 million objects.
+pub const TABLE_BYTES_MAX: usize = 128 << 20;
+/// Most frames of one pack.
+pub const PACK_FRAMES_MAX: usize = 4 << 20;
+
+/// Largest `summary` of a repository, in bytes.
+pub const SUMMARY_BYTES_MAX: usize = 256 << 10;
+/// Largest list of packs of a repository, in bytes.
+pub const PACK_LIST_BYTES_MAX: usize = 16 << 20;
+/// Largest ref file, in bytes.
+pub const REF_BYTES_MAX: usize = 128;
+/// Largest packed-refs file, in bytes.
+pub const PACKED_REFS_BYTES_MAX: usize = 256 << 20;
+/// Largest configuration of a repository or environment, in bytes.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;

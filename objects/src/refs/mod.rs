@@ -1,0 +1,284 @@
+//! Refs: names that point at statements, as git's refs point at commits.
+//!
+//! ```text
+//! refs/packages/<owner>/<name>/<signer>   the newest entry of a log
+//! refs/tags/<owner>/<name>/<version>      the entry that released a version
+//! refs/index/<owner>/<repository>         the newest index accepted
+//! refs/identities/<id>                    the newest document of an identity
+//! ```
+//!
+//! A `/` in a package's name stands as `~`. A ref is a file with an id, or a line of `packed-refs`.
+//!
+//! Promises: each edit is whole or not made; edits of one call are made in order under one lock,
+//! which a killed process gives back by itself (REL-026); every move is in the reflog.
+//! Leaves to others: that what refs point at is durable before they move.
+
+pub mod reflog;
+
+use crate::disk::{self, Context};
+use crate::id::StatementId;
+use crate::limits::{PACKED_REFS_BYTES_MAX, REF_BYTES_MAX};
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Why refs could not be read or moved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a name a ref can have.
+    #[error("{0:?} is not a ref name")]
+    Name(String),
+    /// The file does not hold an id.
+    #[error("{} is malformed", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else moved it first.
+    #[error("{name} is at {}, not where it was expected", shown(found))]
+    Conflict {
+        /// The ref.
+        name: RefName,
+        /// Where it is.
+        found: Option<StatementId>,
+    },
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+fn shown(value: &Option<StatementId>) -> String {
+    value.map_or("nothing".into(), |id| id.short(16))
+}
+
+impl Error {
+    /// The code that `--json` shows.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Name(_) | Error::Malformed { .. } => "E-FORMAT",
+            Error::Conflict { .. } => "E-CONFLICT",
+            Error::Disk(error) => error.code(),
+        }
+    }
+}
+
+/// A ref's full name: `refs/` and parts of `[A-Za-z0-9._~+!-]` that begin with no dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RefName(String);
+
+impl RefName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last part.
+    pub fn last(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl FromStr for RefName {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let part_fits = |part: &str| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~+!-".contains(&b);
+            !part.is_empty()
+                && part.len() <= 255
+                && !part.starts_with('.')
+                && !part.ends_with(".tmp")
+                && part.bytes().all(plain)
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        if (2..=8).contains(&parts.len()) && parts[0] == "refs" && parts.iter().all(|part| part_fits(part)) {
+            Ok(RefName(text.to_owned()))
+        } else {
+            Err(Error::Name(text.chars().take(300).collect()))
+        }
+    }
+}
+
+impl fmt::Display for RefName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a ref has to be for an edit to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreviousValue {
+    /// Anywhere.
+    Any,
+    /// Nowhere yet.
+    Absent,
+    /// Here.
+    At(StatementId),
+}
+
+/// One change of one ref.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefEdit {
+    /// Which.
+    pub name: RefName,
+    /// Where it has to be.
+    pub previous: PreviousValue,
+    /// Where it goes; None removes it.
+    pub new: Option<StatementId>,
+    /// Why, for the reflog.
+    pub message: String,
+}
+
+/// The refs of one repository.
+pub struct Refs {
+    root: PathBuf,
+}
+
+impl Refs {
+    /// The refs of the repository in the folder `root`.
+    pub fn new(root: &Path) -> Refs {
+        Refs { root: root.to_owned() }
+    }
+
+    /// Where `name` points, or None.
+    ///
+    /// # Errors
+    /// `Malformed` if the file holds something else.
+    pub fn try_find(&self, name: &RefName) -> Result<Option<StatementId>, Error> {
+        match self.loose(name)? {
+            Some(id) => Ok(Some(id)),
+            None => Ok(self.packed()?.get(name).copied()),
+        }
+    }
+
+    /// All refs whose names begin with `prefix`, sorted.
+    ///
+    /// # Errors
+    /// `Malformed` for the first that holds something else.
+    pub fn list(&self, prefix: &str) -> Result<Vec<(RefName, StatementId)>, Error> {
+        let mut all = self.packed()?;
+        self.list_loose("refs", &mut all)?;
+        Ok(all.into_iter().filter(|(name, _)| name.as_str().starts_with(prefix)).collect())
+    }
+
+    /// Makes `edits` in order under the lock.
+    ///
+    /// # Errors
+    /// `Conflict` before the first edit is made if any ref is not where it has to be.
+    pub fn edit(&self, edits: &[RefEdit], now: Timestamp) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut before = Vec::with_capacity(edits.len());
+        for edit in edits {
+            let found = self.try_find(&edit.name)?;
+            let fits = match edit.previous {
+                PreviousValue::Any => true,
+                PreviousValue::Absent => found.is_none(),
+                PreviousValue::At(id) => found == Some(id),
+            };
+            if !fits {
+                return Err(Error::Conflict { name: edit.name.clone(), found });
+            }
+            before.push(found);
+        }
+        edits.iter().zip(before).try_for_each(|(edit, old)| self.apply(edit, old, now))
+    }
+
+    fn apply(&self, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> Result<(), Error> {
+        if old == edit.new {
+            return Ok(());
+        }
+        reflog::append(&self.root, edit, old, now)?;
+        let path = self.root.join(edit.name.as_str());
+        match edit.new {
+            Some(id) => Ok(disk::write_whole(&path, format!("{id}\n").as_bytes())?),
+            None => {
+                let mut packed = self.packed()?;
+                if packed.remove(&edit.name).is_some() {
+                    self.write_packed(&packed)?;
+                }
+                Ok(disk::remove(&path)?)
+            }
+        }
+    }
+
+    /// Gathers all loose refs into `packed-refs`.
+    ///
+    /// # Errors
+    /// If the disk refuses; each ref then stands where it was.
+    pub fn pack(&self) -> Result<usize, Error> {
+        let _lock = self.lock()?;
+        let mut all = self.packed()?;
+        let mut loose = BTreeMap::new();
+        self.list_loose("refs", &mut loose)?;
+        all.extend(loose.iter().map(|(name, id)| (name.clone(), *id)));
+        self.write_packed(&all)?;
+        for name in loose.keys() {
+            disk::remove(&self.root.join(name.as_str()))?;
+        }
+        Ok(loose.len())
+    }
+
+    fn lock(&self) -> Result<File, Error> {
+        let path = self.root.join("refs.lock");
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).doing("open", &path)?;
+        file.lock().doing("lock", &path)?;
+        Ok(file)
+    }
+
+    fn loose(&self, name: &RefName) -> Result<Option<StatementId>, Error> {
+        let path = self.root.join(name.as_str());
+        if path.is_dir() {
+            return Ok(None);
+        }
+        disk::try_read(&path, REF_BYTES_MAX)?.map(|bytes| parse_id(&bytes, &path)).transpose()
+    }
+
+    fn list_loose(&self, folder: &str, found: &mut BTreeMap<RefName, StatementId>) -> Result<(), Error> {
+        for name in disk::list(&self.root.join(folder))? {
+            let full = format!("{folder}/{name}");
+            if self.root.join(&full).is_dir() {
+                self.list_loose(&full, found)?;
+            } else if let Ok(name) = full.parse::<RefName>()
+                && let Some(id) = self.loose(&name)?
+            {
+                found.insert(name, id);
+            }
+        }
+        Ok(())
+    }
+
+    fn packed(&self) -> Result<BTreeMap<RefName, StatementId>, Error> {
+        let path = self.packed_path();
+        let bytes = disk::try_read(&path, PACKED_REFS_BYTES_MAX)?.unwrap_or_default();
+        let malformed = || Error::Malformed { path: path.clone() };
+        let text = String::from_utf8(bytes).map_err(|_| malformed())?;
+        let mut refs = BTreeMap::new();
+        for line in text.lines() {
+            let (id, name) = line.split_once(' ').ok_or_else(malformed)?;
+            refs.insert(name.parse().map_err(|_| malformed())?, id.parse().map_err(|_| malformed())?);
+        }
+        Ok(refs)
+    }
+
+    fn write_packed(&self, refs: &BTreeMap<RefName, StatementId>) -> Result<(), Error> {
+        let text: String = refs.iter().map(|(name, id)| format!("{id} {name}\n")).collect();
+        Ok(disk::write_whole(&self.packed_path(), text.as_bytes())?)
+    }
+
+    fn packed_path(&self) -> PathBuf {
+        self.root.join("packed-refs")
+    }
+}
+
+fn parse_id(bytes: &[u8], path: &Path) -> Result<StatementId, Error> {
+    let malformed = || Error::Malformed { path: path.to_owned() };
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
+    let id: StatementId = text.trim_end().parse().map_err(|_| malformed())?;
+    if format!("{id}\n") != text {
+        return Err(malformed());
+    }
+    Ok(id)
+}

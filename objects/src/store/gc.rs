@@ -1,0 +1,190 @@
+//! Dropping what nothing refers to, and gathering small packs.
+//!
+//! Promises: [`plan`] changes nothing; [`apply`] writes what stays before it removes what it
+//! replaces, so that a crash in between loses nothing (REL-003). Packs younger than the grace
+//! period are left alone, whatever refers to them.
+//! Leaves to others: what is live (the caller walks its roots), and the exclusive lock.
+
+use super::Store;
+use super::pack::Pack;
+use super::pack::writer::{Options, PackWriter};
+use crate::disk;
+use crate::id::{ObjectId, PackId};
+use crate::object::Error;
+use crate::time::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+/// Packs below this many bytes are gathered when there are more than [`SMALL_PACKS_MAX`] of them.
+const SMALL_PACK_BYTES: u64 = 16 << 20;
+/// So many small packs may stand beside each other.
+const SMALL_PACKS_MAX: usize = 8;
+/// A pack with less than this share of live objects is rewritten.
+const LIVE_PERCENT_MIN: usize = 80;
+
+/// What is to be kept, and for how long the unreferenced is.
+pub struct Roots<'a> {
+    /// Every object something refers to.
+    pub live: &'a HashSet<ObjectId>,
+    /// Packs younger than this many seconds are left alone.
+    pub grace_seconds: u64,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+/// What a collection will do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Packs without a live object: removed.
+    pub drop: Vec<PackId>,
+    /// Packs whose live objects move into a new pack: then removed.
+    pub rewrite: Vec<PackId>,
+    /// Objects that go.
+    pub dead_objects: u64,
+    /// Bytes of pack files that go without being rewritten.
+    pub freed_bytes: u64,
+}
+
+impl Plan {
+    /// True if there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.drop.is_empty() && self.rewrite.is_empty()
+    }
+}
+
+/// Looks at all packs and decides.
+///
+/// # Errors
+/// If a pack's age or size cannot be read.
+pub fn plan(store: &Store, roots: &Roots<'_>) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    let mut small = Vec::new();
+    for pack in store.packs() {
+        let meta = std::fs::metadata(pack.path()).map_err(|e| disk::Error::new("read", pack.path(), e))?;
+        let (total, live) = count(&pack, roots.live);
+        if live < total && is_young(&meta, roots) {
+            continue;
+        }
+        plan.dead_objects += (total - live) as u64;
+        if live == 0 {
+            plan.freed_bytes += meta.len();
+            plan.drop.push(pack.id());
+        } else if live * 100 < total * LIVE_PERCENT_MIN {
+            plan.freed_bytes += meta.len() / total as u64 * (total - live) as u64;
+            plan.rewrite.push(pack.id());
+        } else {
+            plan.dead_objects -= (total - live) as u64; // a few dead objects stay where they are
+            if meta.len() < SMALL_PACK_BYTES {
+                small.push(pack.id());
+            }
+        }
+    }
+    if small.len() > SMALL_PACKS_MAX {
+        plan.rewrite.extend(small);
+    }
+    plan.drop.sort();
+    plan.rewrite.sort();
+    Ok(plan)
+}
+
+fn count(pack: &Pack, live: &HashSet<ObjectId>) -> (usize, usize) {
+    (pack.index().len(), pack.index().ids().filter(|(id, _)| live.contains(id)).count())
+}
+
+/// Judged by the file's own time; a clock that was set back makes a pack young, never old.
+fn is_young(meta: &std::fs::Metadata, roots: &Roots<'_>) -> bool {
+    let written = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let written = written.map_or(u64::MAX, |age| age.as_secs());
+    written.saturating_add(roots.grace_seconds) > roots.now.seconds()
+}
+
+/// Carries `plan` out. The caller holds the repository's exclusive lock, and made the plan under it.
+/// Gives the pack that the rewritten objects moved to.
+///
+/// # Errors
+/// If an object to be moved is damaged or the disk refuses; nothing is then removed.
+pub fn apply(
+    store: &Store,
+    plan: &Plan,
+    live: &HashSet<ObjectId>,
+    options: Options,
+) -> Result<Option<PackId>, Error> {
+    let packs = store.packs();
+    let chosen = |ids: &[PackId]| -> Vec<Arc<Pack>> {
+        packs.iter().filter(|pack| ids.contains(&pack.id())).cloned().collect()
+    };
+    let mut writer = PackWriter::create(&store.staging_folder(), options)?;
+    let mut moved = HashSet::new();
+    for pack in chosen(&plan.rewrite) {
+        move_live(store, &pack, live, &mut moved, &mut writer)?;
+    }
+    let new = writer.finish(&store.packs_folder())?;
+    for pack in chosen(&plan.rewrite).iter().chain(&chosen(&plan.drop)) {
+        if Some(pack.id()) != new {
+            remove(store, pack.id())?;
+        }
+    }
+    store.refresh()?;
+    Ok(new)
+}
+
+/// The group that objects from broken-up frames share.
+const MOVED: u64 = 1;
+
+/// Adds the live objects of a pack to `writer`; frames that are wholly live go as they are.
+fn move_live(
+    store: &Store,
+    pack: &Pack,
+    live: &HashSet<ObjectId>,
+    moved: &mut HashSet<ObjectId>,
+    writer: &mut PackWriter,
+) -> Result<(), Error> {
+    let ids = pack.index().ids_in_pack_order();
+    for (number, frame) in pack.table().frames().iter().enumerate() {
+        let objects = pack.table().objects_of(number);
+        let ids = &ids[objects.start as usize..objects.end as usize];
+        let wanted: Vec<bool> = ids.iter().map(|id| live.contains(id) && moved.insert(*id)).collect();
+        if frame.base.is_empty() && wanted.iter().all(|wanted| *wanted) {
+            writer.add_frame(frame.clone(), pack.stored_frame(number)?, ids)?;
+            continue;
+        }
+        if !wanted.contains(&true) {
+            continue;
+        }
+        let raw = Arc::new(store.read_frame(pack, number)?);
+        for ((object, id), _) in objects.zip(ids).zip(&wanted).filter(|(_, wanted)| **wanted) {
+            let bytes = pack.object(&raw, &pack.table().place(object), id)?;
+            writer.add(*id, &bytes, MOVED)?;
+        }
+    }
+    Ok(())
+}
+
+/// The pack goes before its index: an index without a pack is ignored, a pack without one rebuilt.
+fn remove(store: &Store, id: PackId) -> Result<(), disk::Error> {
+    let folder = store.packs_folder();
+    disk::remove(&folder.join(super::pack::file_name(id)))?;
+    disk::remove(&folder.join(super::pack::index_name(id)))
+}
+
+/// Removes what killed writers left in the staging folder. What a living one writes is kept.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn sweep_staging(store: &Store) -> Result<u64, disk::Error> {
+    let folder = store.staging_folder();
+    let mut freed = 0;
+    for name in disk::list(&folder)? {
+        let path = folder.join(&name);
+        let Ok(file) = std::fs::File::open(&path) else { continue };
+        let guard = folder.join(name.replace(".frames", ".part"));
+        let guarded = std::fs::File::open(&guard).is_ok_and(|part| part.try_lock_shared().is_err());
+        if guarded || file.try_lock().is_err() {
+            continue;
+        }
+        freed += file.metadata().map_or(0, |meta| meta.len());
+        disk::remove(&path)?;
+    }
+    Ok(freed)
+}

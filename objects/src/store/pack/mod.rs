@@ -1,0 +1,215 @@
+//! Packs: files of frames with a table of contents, and their indexes.
+//!
+//! Promises: every object read is hashed before it is handed out; a lost index is rebuilt.
+//! Leaves to others: which packs there are ([`crate::store`]), writing them ([`writer`]).
+
+pub mod frame;
+pub mod index;
+pub mod table;
+pub mod writer;
+
+use crate::disk::{self, Context, Mapped};
+use crate::id::{ObjectId, PackId};
+use crate::object::{Bytes, Error, Find, Kind};
+use index::Index;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use table::{Base, BaseOf, Frame, Place, TAIL_BYTES, Table};
+
+/// An open pack with its index.
+pub struct Pack {
+    id: PackId,
+    path: PathBuf,
+    file: File,
+    index: Index<Mapped>,
+}
+
+/// The file name of pack `id`.
+pub fn file_name(id: PackId) -> String {
+    format!("{}.pack", id.to_hex())
+}
+
+/// The file name of the index of pack `id`.
+pub fn index_name(id: PackId) -> String {
+    format!("{}.idx", id.to_hex())
+}
+
+impl Pack {
+    /// Opens the pack `id` in `folder`; rebuilds its index if that is lost.
+    ///
+    /// # Errors
+    /// `Damaged` if pack or index do not have their form, `Disk` if the disk refuses.
+    pub fn open(folder: &Path, id: PackId) -> Result<Pack, Error> {
+        let path = folder.join(file_name(id));
+        let index_path = folder.join(index_name(id));
+        let file = File::open(&path).doing("open", &path)?;
+        if !index_path.exists() {
+            rebuild_index(&file, &path, id, &index_path)?;
+        }
+        let index = Index::open(Mapped::open(&index_path)?, id).map_err(|r| damaged(&index_path, r))?;
+        let length = file.metadata().doing("read", &path)?.len();
+        let expected = index.table().frames_bytes() + (index.table().encode().len() + TAIL_BYTES) as u64;
+        if length != expected {
+            return Err(damaged(&path, format!("it has {length} bytes instead of {expected}")));
+        }
+        Ok(Pack { id, path, file, index })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> PackId {
+        self.id
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Its index.
+    pub fn index(&self) -> &Index<Mapped> {
+        &self.index
+    }
+
+    /// Its table of contents.
+    pub fn table(&self) -> &Table {
+        self.index.table()
+    }
+
+    /// The stored bytes of frame `number`, as the table says they hash.
+    ///
+    /// # Errors
+    /// `Disk` if they cannot be read, `Damaged` if they are others.
+    pub fn stored_frame(&self, number: usize) -> Result<Vec<u8>, Error> {
+        let frame = &self.table().frames()[number];
+        let range = self.table().stored_range(number);
+        let mut bytes = vec![0; frame.stored as usize];
+        self.file.read_exact_at(&mut bytes, range.start).doing("read", &self.path)?;
+        if ObjectId::of(&bytes) != frame.hash {
+            return Err(damaged(&self.path, format!("frame {number} holds other bytes than its hash says")));
+        }
+        Ok(bytes)
+    }
+
+    /// Frame `number` unpacked; the objects a delta frame builds on come from `bases`.
+    ///
+    /// # Errors
+    /// As [`Pack::stored_frame`]; `Damaged` if it does not unpack; those of `bases`.
+    pub fn frame(&self, number: usize, bases: &dyn Find) -> Result<Vec<u8>, Error> {
+        let frame = &self.table().frames()[number];
+        let stored = self.stored_frame(number)?;
+        open_frame(frame, &stored, bases)?
+            .map_err(|reason| damaged(&self.path, format!("frame {number}: {reason}")))
+    }
+
+    /// The object at `place` of an unpacked frame, checked against `id`.
+    ///
+    /// # Errors
+    /// `Corrupt` if it hashes to another id.
+    pub fn object(&self, frame: &Arc<Vec<u8>>, place: &Place, id: &ObjectId) -> Result<Bytes, Error> {
+        let bytes = Bytes::view(frame.clone(), place.range.clone());
+        if ObjectId::of(&bytes) != *id {
+            return Err(Error::Corrupt { id: *id, place: self.path.display().to_string() });
+        }
+        Ok(bytes)
+    }
+}
+
+/// Unpacks the stored bytes of `frame`, fetching its prefix from `bases`. The inner error is the
+/// reason why it does not unpack.
+///
+/// # Errors
+/// Those of `bases`.
+pub fn open_frame(frame: &Frame, stored: &[u8], bases: &dyn Find) -> Result<Result<Vec<u8>, String>, Error> {
+    if frame.base.is_empty() {
+        return Ok(frame::open(stored, frame.raw as usize, None));
+    }
+    let prefix = match gather(&frame.base, bases)? {
+        Ok(prefix) => prefix,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    Ok(frame::open(stored, frame.raw as usize, Some(&prefix)))
+}
+
+/// The bytes of a prefix.
+fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>, Error> {
+    let mut prefix = Vec::with_capacity(base.iter().map(|b| b.len as usize).sum());
+    for part in base {
+        let before = prefix.len();
+        match part.of {
+            BaseOf::Object => {
+                let bytes = from.find(Kind::Chunk, &part.id)?;
+                let range = part.start as usize..part.start.saturating_add(part.len) as usize;
+                prefix.extend_from_slice(bytes.get(range).unwrap_or_default());
+            }
+            BaseOf::Content => crate::walk::read_range(from, part, &mut prefix)?,
+        }
+        if (prefix.len() - before) as u64 != part.len {
+            return Ok(Err(format!("its base {} is shorter than it says", part.id)));
+        }
+    }
+    Ok(Ok(prefix))
+}
+
+/// Reads the table at the end of a pack file.
+///
+/// # Errors
+/// `Damaged` if the file does not end as a pack ends.
+pub fn read_table(file: &File, path: &Path) -> Result<Table, Error> {
+    let length = file.metadata().doing("read", path)?.len();
+    let short = || damaged(path, "it is too short".into());
+    let mut end = [0; 12];
+    file.read_exact_at(&mut end, length.checked_sub(12).ok_or_else(short)?).doing("read", path)?;
+    let tail_len = table::table_len(&end).map_err(|r| damaged(path, r))? + TAIL_BYTES;
+    let start = length.checked_sub(tail_len as u64).ok_or_else(short)?;
+    let mut tail = vec![0; tail_len];
+    file.read_exact_at(&mut tail, start).doing("read", path)?;
+    table::decode_tail(&tail, length).map_err(|r| damaged(path, r))
+}
+
+fn rebuild_index(file: &File, path: &Path, id: PackId, index_path: &Path) -> Result<(), Error> {
+    let table = read_table(file, path)?;
+    if table.pack_id() != id {
+        return Err(damaged(path, "its table has another hash than its name".into()));
+    }
+    let ids = hash_objects(file, path, &table)?;
+    Ok(disk::write_whole(index_path, &index::encode(&table, &ids))?)
+}
+
+/// The ids of all objects of a pack of plain frames, by unpacking and hashing them.
+fn hash_objects(file: &File, path: &Path, table: &Table) -> Result<Vec<ObjectId>, Error> {
+    struct Nowhere;
+    impl Find for Nowhere {
+        fn try_find(&self, _: &ObjectId) -> Result<Option<Bytes>, Error> {
+            Ok(None)
+        }
+    }
+    let mut ids = Vec::with_capacity(table.objects() as usize);
+    for (number, frame) in table.frames().iter().enumerate() {
+        let mut stored = vec![0; frame.stored as usize];
+        file.read_exact_at(&mut stored, table.stored_range(number).start).doing("read", path)?;
+        let raw = open_frame(frame, &stored, &Nowhere)?.map_err(|r| damaged(path, r))?;
+        ids.extend(objects_in(frame, &raw).map(ObjectId::of));
+    }
+    Ok(ids)
+}
+
+/// The objects of an unpacked frame, in order.
+pub fn objects_in<'a>(frame: &'a Frame, raw: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut at = 0;
+    frame.lengths.iter().map(move |len| {
+        let start = at;
+        at += *len as usize;
+        &raw[start..at]
+    })
+}
+
+pub(crate) fn damaged(path: &Path, reason: String) -> Error {
+    Error::Damaged { path: path.to_owned(), reason }
+}

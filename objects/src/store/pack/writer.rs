@@ -1,0 +1,330 @@
+//! Writing a pack: objects into frames, frames through a few compressing threads, one file.
+//!
+//! Promises: the bytes of the pack depend on the objects and their order alone, not on the number
+//! of threads (REL-040); memory is bounded by the frames in flight. Beside the unfinished pack a
+//! list of its frames is kept, so that [`salvage`] can take up what a killed process had written.
+//! Leaves to others: which objects are new ([`crate::store::transaction`]).
+
+use super::table::{Base, Frame, Table};
+use super::{file_name, frame, index, index_name, objects_in};
+use crate::codec;
+use crate::disk::{self, Context, Scratch};
+use crate::id::{ObjectId, PackId};
+use crate::limits::FRAME_BYTES;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+const PART: &str = ".part";
+const FRAMES: &str = ".frames";
+
+/// How a pack is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The zstd level of plain frames.
+    pub level: i32,
+    /// How many threads compress; at least one.
+    pub jobs: usize,
+}
+
+impl Default for Options {
+    /// Level 3 on all cores: DESIGN 12.
+    fn default() -> Self {
+        Options { level: 3, jobs: std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+}
+
+/// Objects of one frame to be.
+#[derive(Default)]
+struct Open {
+    raw: Vec<u8>,
+    lengths: Vec<u32>,
+}
+
+/// A frame on its way through a compressing thread.
+struct Job {
+    number: usize,
+    content: Content,
+}
+
+enum Content {
+    /// To be compressed.
+    Raw(Open),
+    /// Taken as it is from another pack.
+    Sealed(Frame, Vec<u8>),
+}
+
+/// A pack being written. Dropped without [`PackWriter::finish`], it leaves nothing.
+pub struct PackWriter {
+    scratch: Scratch,
+    frames_path: PathBuf,
+    frames_file: File,
+    open: Vec<(u64, Open)>,
+    ids: Vec<Vec<ObjectId>>,
+    open_ids: Vec<Vec<ObjectId>>,
+    frames: Vec<Frame>,
+    submitted: usize,
+    waiting: BTreeMap<usize, (Frame, Vec<u8>)>,
+    to_workers: Option<Sender<Job>>,
+    from_workers: Receiver<(usize, Frame, Vec<u8>)>,
+    workers: Vec<JoinHandle<()>>,
+    in_flight_max: usize,
+}
+
+/// Frames that are open at once: objects of one group (one file extension) share a frame.
+const OPEN_MAX: usize = 8;
+
+impl PackWriter {
+    /// Begins a pack in `folder`, which is for staging.
+    ///
+    /// # Errors
+    /// If its files cannot be made.
+    pub fn create(folder: &Path, options: Options) -> Result<PackWriter, disk::Error> {
+        let scratch = Scratch::create(folder, PART)?;
+        scratch.file().lock().doing("lock", scratch.path())?;
+        let frames_path = scratch.path().with_extension("frames");
+        let frames_file = File::create_new(&frames_path).doing("create", &frames_path)?;
+        let (to_workers, jobs) = channel::<Job>();
+        let (done, from_workers) = channel();
+        let jobs = Arc::new(Mutex::new(jobs));
+        let count = options.jobs.max(1);
+        let workers = (0..count).map(|_| worker(jobs.clone(), done.clone(), options.level)).collect();
+        Ok(PackWriter {
+            scratch,
+            frames_path,
+            frames_file,
+            open: Vec::new(),
+            ids: Vec::new(),
+            open_ids: Vec::new(),
+            frames: Vec::new(),
+            submitted: 0,
+            waiting: BTreeMap::new(),
+            to_workers: Some(to_workers),
+            from_workers,
+            workers,
+            in_flight_max: count + 2,
+        })
+    }
+
+    /// Adds an object whose id the caller has computed. Objects of one `group` share frames.
+    ///
+    /// # Errors
+    /// If a frame cannot be written.
+    pub fn add(&mut self, id: ObjectId, bytes: &[u8], group: u64) -> Result<(), disk::Error> {
+        let at = self.open_frame(group)?;
+        let full = self.open[at].1.raw.len() + bytes.len() > FRAME_BYTES;
+        if full && !self.open[at].1.raw.is_empty() {
+            self.submit(at)?;
+            return self.add(id, bytes, group);
+        }
+        let open = &mut self.open[at].1;
+        open.raw.extend_from_slice(bytes);
+        open.lengths.push(bytes.len() as u32);
+        self.open_ids[at].push(id);
+        Ok(())
+    }
+
+    fn open_frame(&mut self, group: u64) -> Result<usize, disk::Error> {
+        if let Some(at) = self.open.iter().position(|(g, _)| *g == group) {
+            return Ok(at);
+        }
+        if self.open.len() == OPEN_MAX {
+            self.submit(0)?;
+        }
+        self.open.push((group, Open::default()));
+        self.open_ids.push(Vec::new());
+        Ok(self.open.len() - 1)
+    }
+
+    /// Hands the open frame at `at` to the compressing threads.
+    fn submit(&mut self, at: usize) -> Result<(), disk::Error> {
+        let (_, open) = self.open.remove(at);
+        let ids = self.open_ids.remove(at);
+        self.send(Content::Raw(open), ids)
+    }
+
+    /// Adds a frame that another pack holds, as it is stored there. It has to be a plain frame.
+    ///
+    /// # Errors
+    /// If a frame cannot be written.
+    pub fn add_frame(&mut self, frame: Frame, stored: Vec<u8>, ids: &[ObjectId]) -> Result<(), disk::Error> {
+        debug_assert!(frame.base.is_empty() && frame.lengths.len() == ids.len());
+        self.send(Content::Sealed(frame, stored), ids.to_vec())
+    }
+
+    fn send(&mut self, content: Content, ids: Vec<ObjectId>) -> Result<(), disk::Error> {
+        self.ids.push(ids);
+        let job = Job { number: self.submitted, content };
+        self.submitted += 1;
+        let workers = self.to_workers.as_ref().expect("workers run until the pack is finished");
+        workers.send(job).expect("a worker holds the other end until this one is dropped");
+        while self.submitted - self.frames.len() > self.in_flight_max {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), disk::Error> {
+        let (number, frame, stored) = self.from_workers.recv().expect("a worker answers every job");
+        self.waiting.insert(number, (frame, stored));
+        while let Some((frame, stored)) = self.waiting.remove(&self.frames.len()) {
+            self.append(frame, &stored)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, frame: Frame, stored: &[u8]) -> Result<(), disk::Error> {
+        self.scratch.file().write_all(stored).doing("write", self.scratch.path())?;
+        let row = codec::encode(&frame);
+        let mut record = (row.len() as u32).to_le_bytes().to_vec();
+        record.extend_from_slice(&row);
+        self.frames_file.write_all(&record).doing("write", &self.frames_path)?;
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    /// Ends the pack and moves it, with its index, into `packs`. None if nothing was added.
+    ///
+    /// # Errors
+    /// If a write, sync or rename fails; nothing is then visible.
+    pub fn finish(mut self, packs: &Path) -> Result<Option<PackId>, disk::Error> {
+        while !self.open.is_empty() {
+            self.submit(0)?;
+        }
+        while self.frames.len() < self.submitted {
+            self.receive()?;
+        }
+        if self.frames.is_empty() {
+            return Ok(None);
+        }
+        let table = Table::new(std::mem::take(&mut self.frames)).expect("the writer makes consistent frames");
+        let ids: Vec<ObjectId> = self.ids.concat();
+        self.scratch.file().write_all(&table.tail()).doing("write", self.scratch.path())?;
+        seal(self.take_scratch(packs)?, &table, &ids, packs).map(Some)
+    }
+
+    /// The scratch file alone, so that the rest can be dropped; the list of frames is removed.
+    fn take_scratch(&mut self, packs: &Path) -> Result<Scratch, disk::Error> {
+        disk::make_folder(packs)?;
+        let placeholder = Scratch::create(self.scratch.path().parent().unwrap_or(packs), ".tmp")?;
+        Ok(std::mem::replace(&mut self.scratch, placeholder))
+    }
+}
+
+impl Drop for PackWriter {
+    fn drop(&mut self) {
+        self.to_workers = None; // the workers end
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+        let _ = disk::remove(&self.frames_path); // a leftover is harmless; gc removes it
+    }
+}
+
+fn worker(
+    jobs: Arc<Mutex<Receiver<Job>>>,
+    done: Sender<(usize, Frame, Vec<u8>)>,
+    level: i32,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        loop {
+            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { number, content }) = next else { return };
+            let (frame, stored) = match content {
+                Content::Sealed(frame, stored) => (frame, stored),
+                Content::Raw(Open { raw, lengths }) => {
+                    let stored = frame::seal(&raw, level);
+                    (describe(&raw, &stored, lengths, Vec::new()), stored)
+                }
+            };
+            if done.send((number, frame, stored)).is_err() {
+                return; // the writer was dropped
+            }
+        }
+    })
+}
+
+/// The row of a frame.
+pub fn describe(raw: &[u8], stored: &[u8], lengths: Vec<u32>, base: Vec<Base>) -> Frame {
+    Frame { stored: stored.len() as u32, raw: raw.len() as u32, hash: ObjectId::of(stored), base, lengths }
+}
+
+fn seal(scratch: Scratch, table: &Table, ids: &[ObjectId], packs: &Path) -> Result<PackId, disk::Error> {
+    let id = table.pack_id();
+    let index = Scratch::create(scratch.path().parent().unwrap_or(packs), ".tmp")?;
+    index.file().write_all(&index::encode(table, ids)).doing("write", index.path())?;
+    make_read_only(&scratch)?;
+    make_read_only(&index)?;
+    scratch.keep_as(&packs.join(file_name(id)))?;
+    index.keep_as(&packs.join(index_name(id)))?;
+    disk::sync_folder(packs)?;
+    Ok(id)
+}
+
+/// Store files are 0444, so that an editor opened on one fails at once (SEC-013).
+fn make_read_only(scratch: &Scratch) -> Result<(), disk::Error> {
+    use std::os::unix::fs::PermissionsExt;
+    let read_only = std::fs::Permissions::from_mode(0o444);
+    scratch.file().set_permissions(read_only).doing("make read-only", scratch.path())
+}
+
+/// Takes up the packs that killed processes left unfinished in `folder`: every frame that is whole
+/// becomes part of a pack in `packs`. What a living process writes is left alone. Returns how many
+/// objects were saved.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn salvage(folder: &Path, packs: &Path) -> Result<usize, disk::Error> {
+    let mut saved = 0;
+    for name in disk::list(folder)?.iter().filter(|name| name.ends_with(PART)) {
+        let path = folder.join(name);
+        let frames_path = folder.join(name.replace(PART, FRAMES));
+        let Ok(file) = File::options().read(true).write(true).open(&path) else { continue };
+        if file.try_lock().is_err() {
+            continue; // its writer lives
+        }
+        let rows = disk::try_read(&frames_path, crate::limits::TABLE_BYTES_MAX)?.unwrap_or_default();
+        saved += salvage_one(&file, &rows, folder, packs)?;
+        disk::remove(&path)?;
+        disk::remove(&frames_path)?;
+    }
+    Ok(saved)
+}
+
+fn salvage_one(mut file: &File, rows: &[u8], folder: &Path, packs: &Path) -> Result<usize, disk::Error> {
+    let scratch = Scratch::create(folder, ".tmp")?;
+    let (mut frames, mut ids) = (Vec::new(), Vec::new());
+    for row in frame_rows(rows) {
+        let mut stored = vec![0; row.stored as usize];
+        if file.read_exact(&mut stored).is_err() || ObjectId::of(&stored) != row.hash {
+            break;
+        }
+        let Ok(raw) = frame::open(&stored, row.raw as usize, None) else { break };
+        ids.extend(objects_in(&row, &raw).map(ObjectId::of));
+        scratch.file().write_all(&stored).doing("write", scratch.path())?;
+        frames.push(row);
+    }
+    let Ok(table) = Table::new(frames) else { return Ok(0) };
+    if table.objects() > 0 {
+        disk::make_folder(packs)?;
+        scratch.file().write_all(&table.tail()).doing("write", scratch.path())?;
+        seal(scratch, &table, &ids, packs)?;
+    }
+    Ok(ids.len())
+}
+
+/// The rows of a list of frames, up to the first that is cut or malformed.
+fn frame_rows(mut bytes: &[u8]) -> impl Iterator<Item = Frame> {
+    std::iter::from_fn(move || {
+        let (len, rest) = bytes.split_first_chunk::<4>()?;
+        let len = u32::from_le_bytes(*len) as usize;
+        let row: Frame = codec::decode("frame row", rest.get(..len)?, len).ok()?;
+        row.check().ok()?;
+        bytes = &rest[len..];
+        Some(row)
+    })
+}

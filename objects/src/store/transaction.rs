@@ -1,0 +1,100 @@
+//! Adding objects: all that is new becomes visible at once, as one pack.
+//!
+//! Promises: after `commit` the objects survive a power cut; dropped before, nothing is visible.
+//! An object that the store or this transaction has is not written again.
+//! Leaves to others: refs, which change after the objects they need are durable.
+
+use super::Store;
+use super::pack::writer::{Options, PackWriter};
+use crate::disk;
+use crate::id::{ObjectId, PackId};
+use crate::object::Exists;
+use std::collections::HashSet;
+
+/// Objects on their way into a store.
+pub struct Transaction<'s> {
+    store: &'s Store,
+    writer: PackWriter,
+    staged: HashSet<ObjectId>,
+    bytes: u64,
+}
+
+impl Store {
+    /// Begins to add objects.
+    ///
+    /// # Errors
+    /// If the staging folder refuses.
+    pub fn transaction(&self, options: Options) -> Result<Transaction<'_>, disk::Error> {
+        let writer = PackWriter::create(&self.staging_folder(), options)?;
+        Ok(Transaction { store: self, writer, staged: HashSet::new(), bytes: 0 })
+    }
+
+    /// Takes up what killed writers had staged, so that it need not be fetched again (REL-002).
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn salvage(&self) -> Result<usize, crate::object::Error> {
+        let saved = super::pack::writer::salvage(&self.staging_folder(), &self.packs_folder())?;
+        if saved > 0 {
+            self.refresh()?;
+        }
+        Ok(saved)
+    }
+}
+
+impl Transaction<'_> {
+    /// Adds an object; structure (trees, blobs) goes into frames of its own.
+    ///
+    /// # Errors
+    /// If a frame cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<ObjectId, disk::Error> {
+        let id = ObjectId::of(bytes);
+        self.write_as(id, bytes, STRUCTURE)?;
+        Ok(id)
+    }
+
+    /// Adds an object whose id the caller has computed, to the frames of `group`. True if it was new.
+    ///
+    /// # Errors
+    /// If a frame cannot be written.
+    pub fn write_as(&mut self, id: ObjectId, bytes: &[u8], group: u64) -> Result<bool, disk::Error> {
+        if self.contains(&id) {
+            return Ok(false);
+        }
+        self.staged.insert(id);
+        self.bytes += bytes.len() as u64;
+        self.writer.add(id, bytes, group)?;
+        Ok(true)
+    }
+
+    /// How many objects were added.
+    pub fn objects(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Unpacked bytes of the objects added.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the objects durable and visible. None if nothing was new.
+    ///
+    /// # Errors
+    /// If a write or sync fails; nothing is then visible.
+    pub fn commit(self) -> Result<Option<PackId>, crate::object::Error> {
+        let id = self.writer.finish(&self.store.packs_folder())?;
+        if id.is_some() {
+            self.store.refresh()?;
+        }
+        Ok(id)
+    }
+}
+
+/// The group of trees and blobs.
+pub const STRUCTURE: u64 = 0;
+
+impl Exists for Transaction<'_> {
+    fn contains(&self, id: &ObjectId) -> bool {
+        self.staged.contains(id) || self.store.contains(id)
+    }
+}
