@@ -1,1 +1,3 @@
 //! Bytes between machines, and judgement.
+
+pub mod transport;
