@@ -22,10 +22,8 @@ pub const FILE_PIECE_BYTES: u64 = 1 << 20;
 /// Bytes of headers that a host reads before it answers 431.
 #[cfg(feature = "net")]
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Time in which the headers of a request must have arrived; also how long an idle connection is kept.
-#[cfg(feature = "net")]
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long our client keeps an idle connection: shorter than [`HEADER_TIMEOUT`], so that it never writes into one being closed.
+/// How long our client keeps an idle connection: shorter than a host's
+/// [`header_timeout`](Limits::header_timeout), so that it never writes into one being closed.
 #[cfg(feature = "net")]
 pub const POOL_IDLE: Duration = Duration::from_secs(8);
 /// Exchanges that a host works on at once; each holds a thread.
@@ -41,6 +39,19 @@ pub const REFUSALS_MAX: usize = 32;
 #[cfg(feature = "net")]
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// Time after which a silent iroh connection counts as dead.
+#[cfg(feature = "net")]
+pub const PEER_IDLE: Duration = Duration::from_secs(10);
+/// Time after which an idle iroh connection shows that it is alive; well below [`PEER_IDLE`].
+#[cfg(feature = "net")]
+pub const PEER_KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// How long a starting host looks for the addresses that go into its ticket.
+#[cfg(feature = "net")]
+pub const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a refused request that are still read, so that the refusal is not lost with the connection.
+#[cfg(feature = "net")]
+pub const LINGER_BYTES_MAX: u64 = 1 << 20;
+
 /// The longest pause that a server may ask for before the next try.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Pauses before the second, third and fourth try.
@@ -50,7 +61,7 @@ pub const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(3),
 ];
 
-/// How patient a client is. The defaults are those of THREATS 1.8; a user may raise them, the other side may not.
+/// How patient one side is with the other. The defaults are those of THREATS 1.8; a user may raise them, the other side may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Time in which a connection must stand.
@@ -61,6 +72,8 @@ pub struct Limits {
     pub rate_window: Duration,
     /// Bytes that have to arrive in each [`rate_window`](Self::rate_window) of waiting.
     pub rate_window_bytes_min: u64,
+    /// Time in which the headers of a request must have come to a host; also how long a host keeps an idle connection.
+    pub header_timeout: Duration,
     /// Redirects that are followed.
     pub redirects_max: usize,
 }
@@ -72,6 +85,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30),
             rate_window: Duration::from_secs(30),
             rate_window_bytes_min: 30 << 10,
+            header_timeout: Duration::from_secs(10),
             redirects_max: 3,
         }
     }

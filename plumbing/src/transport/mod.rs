@@ -36,6 +36,15 @@ pub mod pipe;
 pub mod retry;
 pub mod subset;
 
+#[cfg(feature = "net")]
+pub mod host;
+#[cfg(feature = "net")]
+pub mod http;
+#[cfg(feature = "net")]
+pub mod iroh;
+#[cfg(feature = "net")]
+mod runtime;
+
 use std::{
     io::{Read, Write},
     ops::Range,
