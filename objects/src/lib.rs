@@ -5,7 +5,7 @@
 //! Leaves to others: moving bytes and judging who may say what (`plumbing`), what a user does
 //! (`porcelain`).
 //!
-//! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version` →
+//! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version`, `spec` →
 //! the model (`key`, `signed`, `blob`, `tree`, `identity`, `release`, `claim`, `summary`) →
 //! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive` → `ingest`,
 //! `checkout`, `repository`, `fsck`.
@@ -34,6 +34,7 @@ pub mod refs;
 pub mod release;
 pub mod repository;
 pub mod signed;
+pub mod spec;
 pub mod statements;
 pub mod store;
 pub mod summary;
