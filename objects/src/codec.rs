@@ -77,3 +77,12 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     }
     Ok(value)
 }
+
+/// Reads some fields of a structure that nobody has vouched for, to decide what to look at next.
+/// Nothing may be believed because of it.
+///
+/// # Errors
+/// `Malformed` if it is not DAG-CBOR of this shape.
+pub fn peek<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    serde_ipld_dagcbor::from_slice(bytes).map_err(|e| Error::malformed("statement", e))
+}

@@ -138,12 +138,7 @@ impl FromStr for PackageSpec {
             Some(selection) => parse_selection(text, selection)?,
             None => (None, Select::Any),
         };
-        Ok(PackageSpec {
-            owner,
-            name,
-            channel,
-            select,
-        })
+        Ok(PackageSpec { owner, name, channel, select })
     }
 }
 
@@ -156,19 +151,13 @@ fn parse_package(text: &str, package: &str) -> Result<(Option<Prefix>, PackageNa
         }
         None => (None, package),
     };
-    let name = name.parse().map_err(|source| Error::Name {
-        text: text.to_owned(),
-        source,
-    })?;
+    let name = name.parse().map_err(|source| Error::Name { text: text.to_owned(), source })?;
     Ok((owner, name))
 }
 
 /// Reads `@…` or `#…`.
 fn parse_selection(text: &str, selection: &str) -> Result<(Option<Channel>, Select), Error> {
-    let wrong = |source| Error::Version {
-        text: text.to_owned(),
-        source,
-    };
+    let wrong = |source| Error::Version { text: text.to_owned(), source };
     let (mark, selection) = selection.split_at(1);
     let (channel, rest) = match selection.split_once(':') {
         Some(("blake3", digits)) => return Ok((None, Select::Blake3(prefix(text, digits)?))),
@@ -189,10 +178,7 @@ fn parse_selection(text: &str, selection: &str) -> Result<(Option<Channel>, Sele
 }
 
 fn prefix(text: &str, digits: &str) -> Result<Prefix, Error> {
-    digits.parse().map_err(|source| Error::Id {
-        text: text.to_owned(),
-        source,
-    })
+    digits.parse().map_err(|source| Error::Id { text: text.to_owned(), source })
 }
 
 fn sha256(text: &str, digits: &str) -> Result<[u8; 32], Error> {
@@ -203,10 +189,7 @@ fn sha256(text: &str, digits: &str) -> Result<[u8; 32], Error> {
 }
 
 fn malformed(text: &str, why: &'static str) -> Error {
-    Error::Malformed {
-        text: text.to_owned(),
-        why,
-    }
+    Error::Malformed { text: text.to_owned(), why }
 }
 
 impl fmt::Display for PackageSpec {
@@ -215,11 +198,7 @@ impl fmt::Display for PackageSpec {
             write!(f, "id:{}/", owner.digits())?;
         }
         write!(f, "{}", self.name)?;
-        let channel = self
-            .channel
-            .as_ref()
-            .map(|channel| format!("{channel}:"))
-            .unwrap_or_default();
+        let channel = self.channel.as_ref().map(|channel| format!("{channel}:")).unwrap_or_default();
         match &self.select {
             Select::Any if channel.is_empty() => Ok(()),
             Select::Any => write!(f, "@{channel}*"),

@@ -123,11 +123,7 @@ impl Version {
 
 impl From<semver::Version> for Version {
     fn from(semver: semver::Version) -> Self {
-        Version {
-            epoch: 0,
-            semver,
-            revision: 0,
-        }
+        Version { epoch: 0, semver, revision: 0 }
     }
 }
 
@@ -165,10 +161,7 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         within("version", text, VERSION_BYTES_MAX)?;
-        parse_version(text).map_err(|why| Error::Version {
-            text: text.to_owned(),
-            why,
-        })
+        parse_version(text).map_err(|why| Error::Version { text: text.to_owned(), why })
     }
 }
 
@@ -182,11 +175,7 @@ fn parse_version(text: &str) -> Result<Version, String> {
         None => (rest, 0),
     };
     let semver = semver::Version::parse(semver).map_err(|error| error.to_string())?;
-    Ok(Version {
-        epoch,
-        semver,
-        revision,
-    })
+    Ok(Version { epoch, semver, revision })
 }
 
 /// A number that would not be written if it were 0.
@@ -206,17 +195,12 @@ fn number(what: &str, text: &str) -> Result<u64, String> {
     if text.len() > 1 && text.starts_with('0') {
         return Err(format!("{what} {text} has a leading zero"));
     }
-    text.parse()
-        .map_err(|_| format!("{what} {text} is out of range"))
+    text.parse().map_err(|_| format!("{what} {text} is out of range"))
 }
 
 fn within(what: &'static str, text: &str, bytes_max: usize) -> Result<(), Error> {
     match text.len() {
-        bytes if bytes > bytes_max => Err(Error::TooLong {
-            what,
-            bytes,
-            bytes_max,
-        }),
+        bytes if bytes > bytes_max => Err(Error::TooLong { what, bytes, bytes_max }),
         _ => Ok(()),
     }
 }
@@ -269,10 +253,7 @@ impl FromStr for Channel {
         within("channel", text, CHANNEL_BYTES_MAX)?;
         match channel_fault(text) {
             None => Ok(Channel(text.to_owned())),
-            Some(why) => Err(Error::Channel {
-                text: text.to_owned(),
-                why,
-            }),
+            Some(why) => Err(Error::Channel { text: text.to_owned(), why }),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Leaves to others: refs, which change after the objects they need are durable.
 
 use super::Store;
+use super::pack::table::Frame;
 use super::pack::writer::{Options, PackWriter};
 use crate::disk;
 use crate::id::{ObjectId, PackId};
@@ -65,6 +66,27 @@ impl Transaction<'_> {
         self.bytes += bytes.len() as u64;
         self.writer.add(id, bytes, group)?;
         Ok(true)
+    }
+
+    /// Adds a plain frame as it was received: all its objects, whose `ids` the caller has computed
+    /// from its bytes. Taken only if every one of them is new; otherwise gives the frame back.
+    ///
+    /// # Errors
+    /// If the frame cannot be written.
+    pub fn write_frame(
+        &mut self,
+        frame: &Frame,
+        stored: Vec<u8>,
+        ids: &[ObjectId],
+    ) -> Result<Option<Vec<u8>>, disk::Error> {
+        let distinct: HashSet<&ObjectId> = ids.iter().collect();
+        if !frame.base.is_empty() || distinct.len() < ids.len() || ids.iter().any(|id| self.contains(id)) {
+            return Ok(Some(stored));
+        }
+        self.staged.extend(ids);
+        self.bytes += u64::from(frame.raw);
+        self.writer.add_frame(frame.clone(), stored, ids)?;
+        Ok(None)
     }
 
     /// How many objects were added.

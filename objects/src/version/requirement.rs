@@ -14,9 +14,7 @@
 //! Promises: without epochs and revisions it takes what `semver::VersionReq` takes, and matches what
 //! that matches. Leaves to others: the set of versions behind it (`plumbing::resolve`).
 
-use super::{
-    COMPARATORS_MAX, Error, REQUIREMENT_BYTES_MAX, VERSION_BYTES_MAX, Version, number, within,
-};
+use super::{COMPARATORS_MAX, Error, REQUIREMENT_BYTES_MAX, VERSION_BYTES_MAX, Version, number, within};
 use semver::Op;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -65,11 +63,7 @@ pub struct Comparator {
 impl Requirement {
     /// `*`: every version.
     pub fn any() -> Self {
-        Requirement {
-            text: "*".to_owned(),
-            epoch: None,
-            comparators: Vec::new(),
-        }
+        Requirement { text: "*".to_owned(), epoch: None, comparators: Vec::new() }
     }
 
     /// `=VERSION`, taken as it is written: an epoch or revision that is 0 is not asked for.
@@ -113,19 +107,13 @@ impl Requirement {
     /// True if `version` will do.
     pub fn matches(&self, version: &Version, prereleases: Prereleases) -> bool {
         self.epoch.is_none_or(|epoch| epoch == version.epoch)
-            && self
-                .comparators
-                .iter()
-                .all(|one| one.admits(version, prereleases))
+            && self.comparators.iter().all(|one| one.admits(version, prereleases))
             && (!version.is_prerelease() || self.opens(version.triple(), prereleases))
     }
 
     /// True if pre-releases of `triple` (major, minor, patch) may meet the requirement at all.
     pub fn opens(&self, triple: (u64, u64, u64), prereleases: Prereleases) -> bool {
-        let mut full = self
-            .comparators
-            .iter()
-            .filter(|one| one.triple() == Some(triple));
+        let mut full = self.comparators.iter().filter(|one| one.triple() == Some(triple));
         match prereleases {
             Prereleases::Named => full.any(|one| one.names_prerelease()),
             Prereleases::Allowed => {
@@ -150,12 +138,7 @@ impl Comparator {
 
     /// How many leading numbers a version has to share for `^` and `~`.
     pub fn shared_numbers(&self) -> usize {
-        match (
-            self.semver.op,
-            self.semver.major,
-            self.semver.minor,
-            self.semver.patch,
-        ) {
+        match (self.semver.op, self.semver.major, self.semver.minor, self.semver.patch) {
             (Op::Tilde, _, minor, _) => 1 + usize::from(minor.is_some()),
             (_, 1.., _, _) | (_, _, None, _) => 1,
             (_, _, Some(1..), _) | (_, _, _, None) => 2,
@@ -221,10 +204,7 @@ impl FromStr for Requirement {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         within("version requirement", text, REQUIREMENT_BYTES_MAX)?;
-        parse(text).map_err(|why| Error::Requirement {
-            text: text.to_owned(),
-            why,
-        })
+        parse(text).map_err(|why| Error::Requirement { text: text.to_owned(), why })
     }
 }
 
@@ -241,11 +221,7 @@ fn parse(text: &str) -> Result<Requirement, String> {
             comparators.push(comparator);
         }
     }
-    Ok(Requirement {
-        text: text.to_owned(),
-        epoch,
-        comparators,
-    })
+    Ok(Requirement { text: text.to_owned(), epoch, comparators })
 }
 
 /// The comparisons, one by one: parts between commas, and within a part the proposal's operators.
@@ -253,48 +229,34 @@ fn pieces(text: &str) -> Result<Vec<&str>, String> {
     let mut pieces = Vec::new();
     for part in text.split(',') {
         let part = part.trim_matches(' ');
-        let later = part
-            .match_indices(['<', '>'])
-            .map(|(at, _)| at)
-            .filter(|at| *at > 0);
+        let later = part.match_indices(['<', '>']).map(|(at, _)| at).filter(|at| *at > 0);
         let starts: Vec<usize> = std::iter::once(0).chain(later).collect();
         if starts.len() > 1 && !part.starts_with(['<', '>']) {
             return Err("only > < >= <= combine without commas".to_owned());
         }
         let ends = starts.iter().skip(1).copied().chain([part.len()]);
-        pieces.extend(
-            starts
-                .iter()
-                .zip(ends)
-                .map(|(start, end)| part[*start..end].trim_matches(' ')),
-        );
+        pieces.extend(starts.iter().zip(ends).map(|(start, end)| part[*start..end].trim_matches(' ')));
     }
     match pieces.len() {
-        count if count > COMPARATORS_MAX => Err(format!(
-            "it makes {count} comparisons; at most {COMPARATORS_MAX} are taken"
-        )),
+        count if count > COMPARATORS_MAX => {
+            Err(format!("it makes {count} comparisons; at most {COMPARATORS_MAX} are taken"))
+        }
         _ => Ok(pieces),
     }
 }
 
 fn parse_comparator(piece: &str) -> Result<(Comparator, Option<u64>), String> {
     if piece.len() > VERSION_BYTES_MAX + 2 {
-        return Err(format!(
-            "a comparison is longer than {VERSION_BYTES_MAX} bytes"
-        ));
+        return Err(format!("a comparison is longer than {VERSION_BYTES_MAX} bytes"));
     }
     let operators = [">=", "<=", ">", "<", "=", "^", "~"];
-    let operator = operators
-        .into_iter()
-        .find(|op| piece.starts_with(op))
-        .unwrap_or("");
+    let operator = operators.into_iter().find(|op| piece.starts_with(op)).unwrap_or("");
     let (epoch, version) = split_epoch(piece[operator.len()..].trim_start_matches(' '))?;
     let (version, revision) = match version.rsplit_once('~') {
         Some((version, revision)) => (version, Some(number("revision", revision)?)),
         None => (version, None),
     };
-    let semver =
-        semver::Comparator::parse(&format!("{operator}{version}")).map_err(|e| e.to_string())?;
+    let semver = semver::Comparator::parse(&format!("{operator}{version}")).map_err(|e| e.to_string())?;
     if revision.is_some() && semver.patch.is_none() {
         return Err("a revision belongs to a whole version, as in =1.2.3~2".to_owned());
     }
@@ -305,10 +267,7 @@ fn parse_comparator(piece: &str) -> Result<(Comparator, Option<u64>), String> {
 fn split_epoch(text: &str) -> Result<(Option<u64>, &str), String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     match text[digits..].strip_prefix('!') {
-        Some(rest) => Ok((
-            Some(number("epoch", &text[..digits])?),
-            rest.trim_start_matches(' '),
-        )),
+        Some(rest) => Ok((Some(number("epoch", &text[..digits])?), rest.trim_start_matches(' '))),
         None => Ok((None, text)),
     }
 }

@@ -70,10 +70,9 @@ fn parse_plain(text: &str) -> Result<Address, Error> {
     }
     // As in git, a colon before the first slash is not part of a path: `host:path` asks for ssh.
     match text.split_once(':') {
-        Some((host, _)) if !host.contains('/') => Err(fault(
-            text,
-            "for a file with a colon in its name write ./ in front of it",
-        )),
+        Some((host, _)) if !host.contains('/') => {
+            Err(fault(text, "for a file with a colon in its name write ./ in front of it"))
+        }
         _ => Ok(path(PathBuf::from(text))),
     }
 }
@@ -90,18 +89,13 @@ fn parse_url(scheme: &str, text: &str) -> Result<Address, Error> {
         "http" | "https" => Ok(Address::Http(WebUrl::parse(text)?)),
         "file" => {
             let url = Url::parse(text).map_err(|_| fault(text, "it cannot be read as a URL"))?;
-            let local = url
-                .to_file_path()
-                .map_err(|()| fault(text, "a file URL must name a local file"))?;
+            let local = url.to_file_path().map_err(|()| fault(text, "a file URL must name a local file"))?;
             Ok(path(local))
         }
-        "s3" | "gs" | "az" | "ssh" => Err(Error::Unsupported {
-            what: format!("an address that starts with {scheme}://"),
-        }),
-        _ => Err(fault(
-            text,
-            "its scheme is unknown; known are file, http, https and iroh",
-        )),
+        "s3" | "gs" | "az" | "ssh" => {
+            Err(Error::Unsupported { what: format!("an address that starts with {scheme}://") })
+        }
+        _ => Err(fault(text, "its scheme is unknown; known are file, http, https and iroh")),
     }
 }
 
@@ -114,15 +108,12 @@ fn path(path: PathBuf) -> Address {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
 fn is_ticket(text: &str) -> bool {
     let base32 = |b: u8| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b);
-    text.strip_prefix(TICKET)
-        .is_some_and(|rest| rest.len() >= TICKET_CHARS_MIN && rest.bytes().all(base32))
+    text.strip_prefix(TICKET).is_some_and(|rest| rest.len() >= TICKET_CHARS_MIN && rest.bytes().all(base32))
 }
 
 /// An address error that does not repeat a password: what stands before an `@` and holds a colon is left out.
@@ -134,10 +125,7 @@ fn fault(text: &str, reason: &'static str) -> Error {
         }
         _ => text.to_owned(),
     };
-    Error::Address {
-        text: public.chars().take(200).collect(),
-        reason,
-    }
+    Error::Address { text: public.chars().take(200).collect(), reason }
 }
 
 impl fmt::Display for Address {
@@ -225,24 +213,12 @@ mod tests {
             ("C", path("C")),
             ("file:///srv/my%20pkg", path("/srv/my pkg")),
             ("FILE:///srv", path("/srv")),
-            (
-                "stick/today.bundle",
-                Address::Bundle("stick/today.bundle".into()),
-            ),
-            (
-                "file:///stick/today.bundle",
-                Address::Bundle("/stick/today.bundle".into()),
-            ),
+            ("stick/today.bundle", Address::Bundle("stick/today.bundle".into())),
+            ("file:///stick/today.bundle", Address::Bundle("/stick/today.bundle".into())),
             (&ticket, Address::Iroh(ticket.clone())),
             ("iroh:00ff", Address::Iroh("00ff".into())),
-            (
-                "https://pkg.example",
-                Address::Http(WebUrl::parse("https://pkg.example/").unwrap()),
-            ),
-            (
-                "HTTP://pkg.example/a",
-                Address::Http(WebUrl::parse("http://pkg.example/a/").unwrap()),
-            ),
+            ("https://pkg.example", Address::Http(WebUrl::parse("https://pkg.example/").unwrap())),
+            ("HTTP://pkg.example/a", Address::Http(WebUrl::parse("http://pkg.example/a/").unwrap())),
         ];
         for (text, expected) in table {
             assert_eq!(Address::parse(text).unwrap(), expected, "{text}");
@@ -271,28 +247,14 @@ mod tests {
             assert_eq!(error.map(|e| e.code()), Some("E-FORMAT"), "{text:?}");
         }
         let error = Address::parse("s3://bucket/prefix").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "an address that starts with s3:// is not supported by this build"
-        );
+        assert_eq!(error.to_string(), "an address that starts with s3:// is not supported by this build");
     }
 
     #[test]
     fn what_is_shown_reads_back() {
-        for text in [
-            "mirror",
-            "./a:b",
-            "file:///x/y.bundle",
-            "https://h:8/a/b",
-            "iroh:00ff",
-            "file:///a:b",
-        ] {
+        for text in ["mirror", "./a:b", "file:///x/y.bundle", "https://h:8/a/b", "iroh:00ff", "file:///a:b"] {
             let address = Address::parse(text).unwrap();
-            assert_eq!(
-                Address::parse(&address.to_string()).unwrap(),
-                address,
-                "{text}"
-            );
+            assert_eq!(Address::parse(&address.to_string()).unwrap(), address, "{text}");
         }
     }
 

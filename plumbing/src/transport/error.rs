@@ -191,10 +191,9 @@ impl Error {
             Self::TooLong { .. } => "E-LIMIT",
             Self::Conflict { .. } => "E-CONFLICT",
             Self::Key { .. } | Self::NotAFile { .. } => "E-PATH",
-            Self::Short { .. }
-            | Self::Answer { .. }
-            | Self::Address { .. }
-            | Self::Unsupported { .. } => "E-FORMAT",
+            Self::Short { .. } | Self::Answer { .. } | Self::Address { .. } | Self::Unsupported { .. } => {
+                "E-FORMAT"
+            }
             Self::Io { source, .. } if is_no_space(source) => "E-NOSPACE",
             Self::Io { .. } | Self::Input { .. } | Self::Setup { .. } => "E-IO",
             Self::Connect { .. }
@@ -219,10 +218,7 @@ impl Error {
     pub fn from_read(at: &str, error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(ours) => ours,
-            Err(source) => Self::Broken {
-                at: at.to_owned(),
-                source: source.into(),
-            },
+            Err(source) => Self::Broken { at: at.to_owned(), source: source.into() },
         }
     }
 
@@ -230,20 +226,13 @@ impl Error {
     pub(crate) fn from_input(at: &str, error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(ours) => ours,
-            Err(source) => Self::Input {
-                at: at.to_owned(),
-                source,
-            },
+            Err(source) => Self::Input { at: at.to_owned(), source },
         }
     }
 
     /// For `map_err` around calls to the disk.
     pub(crate) fn io(at: &str, action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            at: at.to_owned(),
-            action,
-            source,
-        }
+        move |source| Self::Io { at: at.to_owned(), action, source }
     }
 }
 
@@ -262,10 +251,7 @@ impl From<Error> for io::Error {
 }
 
 fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
@@ -275,10 +261,7 @@ mod tests {
     /// A reader's error keeps its meaning through `std::io`.
     #[test]
     fn errors_survive_the_way_through_io() {
-        let io: io::Error = Error::GaveUp {
-            at: "iroh:x".into(),
-        }
-        .into();
+        let io: io::Error = Error::GaveUp { at: "iroh:x".into() }.into();
         assert!(matches!(Error::in_io(&io), Some(Error::GaveUp { .. })));
         let back = Error::from_read("iroh:x", io);
         assert!(matches!(back, Error::GaveUp { .. }) && back.is_transient());

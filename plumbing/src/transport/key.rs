@@ -30,10 +30,7 @@ impl Key {
     pub fn new(text: &str) -> Result<Self, Error> {
         match fault(text) {
             None => Ok(Self(text.to_owned())),
-            Some(reason) => Err(Error::Key {
-                text: text.chars().take(80).collect(),
-                reason,
-            }),
+            Some(reason) => Err(Error::Key { text: text.chars().take(80).collect(), reason }),
         }
     }
 
@@ -71,8 +68,7 @@ fn segment_fault(segment: &str) -> Option<&'static str> {
         return Some("a segment starts with a dot");
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~+-".contains(&b);
-    (!segment.bytes().all(allowed))
-        .then_some("it holds a character other than A-Z a-z 0-9 . _ ~ + -")
+    (!segment.bytes().all(allowed)).then_some("it holds a character other than A-Z a-z 0-9 . _ ~ + -")
 }
 
 impl fmt::Display for Key {
@@ -95,13 +91,9 @@ mod tests {
 
     #[test]
     fn the_files_of_a_bare_repository_are_keys() {
-        for text in [
-            "summary",
-            "objects/pack/00ff.pack",
-            "statements/ab/cdef",
-            "a/b/c/d/e/f/g/h",
-            "v1.0~rc+1_x-y",
-        ] {
+        for text in
+            ["summary", "objects/pack/00ff.pack", "statements/ab/cdef", "a/b/c/d/e/f/g/h", "v1.0~rc+1_x-y"]
+        {
             assert_eq!(Key::new(text).unwrap().as_str(), text);
         }
         assert!(Key::new(&"k".repeat(512)).is_ok());

@@ -55,11 +55,8 @@ pub const LINGER_BYTES_MAX: u64 = 1 << 20;
 /// The longest pause that a server may ask for before the next try.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Pauses before the second, third and fourth try.
-pub const RETRY_DELAYS: [Duration; 3] = [
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
+pub const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// How patient one side is with the other. The defaults are those of THREATS 1.8; a user may raise them, the other side may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,13 +114,7 @@ impl<B: BareWrite> BareWrite for Metered<B> {
     fn write(&self, key: &Key, bytes: &mut dyn Read) -> Result<(), Error> {
         self.meter.request();
         let count = |n| self.meter.sent(n);
-        self.inner.write(
-            key,
-            &mut Counted {
-                inner: bytes,
-                count,
-            },
-        )
+        self.inner.write(key, &mut Counted { inner: bytes, count })
     }
 
     fn swap(&self, key: &Key, expected: Option<&[u8]>, new: &[u8]) -> Result<(), Error> {
@@ -149,16 +143,10 @@ impl<W: Wire> Wire for Metered<W> {
     fn exchange(&self, request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
         self.meter.request();
         let meter = Arc::clone(&self.meter);
-        let request = Counted {
-            inner: request,
-            count: move |n| meter.sent(n),
-        };
+        let request = Counted { inner: request, count: move |n| meter.sent(n) };
         let answer = self.inner.exchange(Box::new(request))?;
         let meter = Arc::clone(&self.meter);
-        Ok(Box::new(Counted {
-            inner: answer,
-            count: move |n| meter.received(n),
-        }))
+        Ok(Box::new(Counted { inner: answer, count: move |n| meter.received(n) }))
     }
 }
 

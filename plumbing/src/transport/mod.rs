@@ -91,10 +91,7 @@ pub trait Bare: Send + Sync {
     /// # Errors
     /// [`Error::NotFound`] without it; else as [`try_read`](Self::try_read).
     fn find(&self, key: &Key, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        self.try_read(key, bytes_max)?
-            .ok_or_else(|| Error::NotFound {
-                at: key.at(&self.source()),
-            })
+        self.try_read(key, bytes_max)?.ok_or_else(|| Error::NotFound { at: key.at(&self.source()) })
     }
 }
 

@@ -48,11 +48,7 @@ impl Pace {
     }
 
     fn stalled(&self, at: &str) -> Error {
-        Error::Stalled {
-            at: at.to_owned(),
-            bytes: self.bytes,
-            seconds: self.waited.as_secs(),
-        }
+        Error::Stalled { at: at.to_owned(), bytes: self.bytes, seconds: self.waited.as_secs() }
     }
 }
 
@@ -70,17 +66,7 @@ mod tests {
             pace.note("x", 1000, SECOND).unwrap();
         }
         let error = pace.note("x", 1000, SECOND).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Stalled {
-                    bytes: 30_000,
-                    seconds: 30,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Stalled { bytes: 30_000, seconds: 30, .. }), "{error:?}");
     }
 
     #[test]

@@ -38,11 +38,7 @@ enum State {
 
 impl<S: Source> PieceReader<S> {
     pub(crate) fn new(source: S) -> Self {
-        Self {
-            source,
-            current: Bytes::new(),
-            state: State::Open,
-        }
+        Self { source, current: Bytes::new(), state: State::Open }
     }
 
     /// Gives the source back, with whatever of its current piece was not read left out.
@@ -93,22 +89,13 @@ pub(crate) struct Piece {
 pub(crate) fn read_piece(source: &mut dyn Read, bytes_max: usize) -> io::Result<Piece> {
     let mut bytes = Vec::new();
     source.take(bytes_max as u64).read_to_end(&mut bytes)?;
-    Ok(Piece {
-        last: bytes.len() < bytes_max,
-        bytes: bytes.into(),
-    })
+    Ok(Piece { last: bytes.len() < bytes_max, bytes: bytes.into() })
 }
 
 /// Lets `service` answer `request` into `answer`; an error means that what was written is not a whole answer.
-pub(crate) fn run(
-    service: &dyn Service,
-    request: &mut dyn Read,
-    answer: &mut dyn Write,
-) -> io::Result<()> {
+pub(crate) fn run(service: &dyn Service, request: &mut dyn Read, answer: &mut dyn Write) -> io::Result<()> {
     let mut buffered = BufWriter::with_capacity(PIECE_BYTES, answer);
-    let outcome = service
-        .serve(request, &mut buffered)
-        .and_then(|()| buffered.flush());
+    let outcome = service.serve(request, &mut buffered).and_then(|()| buffered.flush());
     drop(buffered.into_parts()); // what a failed answer still holds is of no use to anybody
     outcome
 }
@@ -131,9 +118,7 @@ impl PieceSender {
 impl Write for PieceSender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = Some(Bytes::copy_from_slice(bytes));
-        self.0
-            .send(piece)
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        self.0.send(piece).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(bytes.len())
     }
 
@@ -150,9 +135,7 @@ pub(crate) struct PieceReceiver {
 
 impl Source for PieceReceiver {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        self.receiver.recv().map_err(|_| Error::GaveUp {
-            at: self.at.clone(),
-        })
+        self.receiver.recv().map_err(|_| Error::GaveUp { at: self.at.clone() })
     }
 }
 
@@ -179,9 +162,6 @@ mod tests {
             let piece = read_piece(&mut source, 4).unwrap();
             Some((piece.bytes.len(), piece.last))
         });
-        assert_eq!(
-            lengths.take(3).collect::<Vec<_>>(),
-            [(4, false), (4, false), (2, true)]
-        );
+        assert_eq!(lengths.take(3).collect::<Vec<_>>(), [(4, false), (4, false), (2, true)]);
     }
 }

@@ -25,16 +25,8 @@ impl<B: Bare> Retry<B> {
     }
 
     /// As many more tries as there are `delays`, waiting by means of `sleep`.
-    pub fn with(
-        inner: B,
-        delays: Vec<Duration>,
-        sleep: Box<dyn Fn(Duration) + Send + Sync>,
-    ) -> Self {
-        Self {
-            inner,
-            delays,
-            sleep,
-        }
+    pub fn with(inner: B, delays: Vec<Duration>, sleep: Box<dyn Fn(Duration) + Send + Sync>) -> Self {
+        Self { inner, delays, sleep }
     }
 
     /// What is wrapped.
@@ -58,10 +50,7 @@ impl<B: Bare> Retry<B> {
 
 fn pause(delay: Duration, error: &Error) -> Duration {
     match error {
-        Error::Unavailable {
-            retry_after: Some(asked),
-            ..
-        } => delay.max(*asked).min(RETRY_AFTER_MAX),
+        Error::Unavailable { retry_after: Some(asked), .. } => delay.max(*asked).min(RETRY_AFTER_MAX),
         _ => delay,
     }
 }
@@ -118,11 +107,7 @@ mod tests {
             "flaky".into()
         }
         fn try_read(&self, _: &Key, _: u64) -> Result<Option<Vec<u8>>, Error> {
-            self.0
-                .lock()
-                .unwrap()
-                .pop()
-                .map_or(Ok(Some(b"here".to_vec())), Err)
+            self.0.lock().unwrap().pop().map_or(Ok(Some(b"here".to_vec())), Err)
         }
         fn try_size(&self, _: &Key) -> Result<Option<u64>, Error> {
             Ok(None)
@@ -152,19 +137,13 @@ mod tests {
         );
         let outcome = retry.try_read(&Key::new("k").unwrap(), 9);
         drop(retry);
-        (
-            outcome,
-            Arc::into_inner(pauses).unwrap().into_inner().unwrap(),
-        )
+        (outcome, Arc::into_inner(pauses).unwrap().into_inner().unwrap())
     }
 
     #[test]
     fn trouble_that_passes_is_not_noticed() {
         let (outcome, pauses) = outcome(vec![busy(None), busy(None)]);
-        assert_eq!(
-            (outcome.unwrap().unwrap(), pauses),
-            (b"here".to_vec(), vec![1, 2])
-        );
+        assert_eq!((outcome.unwrap().unwrap(), pauses), (b"here".to_vec(), vec![1, 2]));
     }
 
     #[test]
@@ -176,10 +155,7 @@ mod tests {
 
     #[test]
     fn what_cannot_pass_is_tried_once() {
-        let (outcome, pauses) = outcome(vec![Error::Status {
-            at: "flaky".into(),
-            status: 403,
-        }]);
+        let (outcome, pauses) = outcome(vec![Error::Status { at: "flaky".into(), status: 403 }]);
         assert!(outcome.is_err() && pauses.is_empty());
     }
 

@@ -27,13 +27,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Error> {
 }
 
 fn start() -> Result<Runtime, Error> {
-    let built = Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("pkg-net")
-        .enable_all()
-        .build();
-    built.map_err(|e| Error::Setup {
-        at: "the network threads".into(),
-        source: e.into(),
-    })
+    let built =
+        Builder::new_multi_thread().worker_threads(THREADS).thread_name("pkg-net").enable_all().build();
+    built.map_err(|e| Error::Setup { at: "the network threads".into(), source: e.into() })
 }

@@ -30,10 +30,7 @@ pub struct Subset<B> {
 impl<B: Bare> Subset<B> {
     /// A part that ends in `/` is a folder, any other is a file.
     pub fn new(inner: B, parts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self {
-            inner,
-            parts: parts.into_iter().map(Into::into).collect(),
-        }
+        Self { inner, parts: parts.into_iter().map(Into::into).collect() }
     }
 
     fn holds(&self, key: &Key) -> bool {
@@ -51,27 +48,17 @@ impl<B: Bare> Bare for Subset<B> {
     }
 
     fn try_read(&self, key: &Key, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        if self.holds(key) {
-            self.inner.try_read(key, bytes_max)
-        } else {
-            Ok(None)
-        }
+        if self.holds(key) { self.inner.try_read(key, bytes_max) } else { Ok(None) }
     }
 
     fn try_size(&self, key: &Key) -> Result<Option<u64>, Error> {
-        if self.holds(key) {
-            self.inner.try_size(key)
-        } else {
-            Ok(None)
-        }
+        if self.holds(key) { self.inner.try_size(key) } else { Ok(None) }
     }
 
     fn read_range(&self, key: &Key, range: Range<u64>) -> Result<Vec<u8>, Error> {
         if self.holds(key) || range.is_empty() {
             return self.inner.read_range(key, range);
         }
-        Err(Error::NotFound {
-            at: key.at(&self.source()),
-        })
+        Err(Error::NotFound { at: key.at(&self.source()) })
     }
 }

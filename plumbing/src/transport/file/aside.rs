@@ -33,12 +33,7 @@ impl<'a> Aside<'a> {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 created => created?,
             };
-            let aside = Self {
-                folder,
-                name,
-                file,
-                published: false,
-            };
+            let aside = Self { folder, name, file, published: false };
             // A sweeper may have come between the making and the locking. It has then removed the file.
             if aside.file.try_lock().is_ok() && aside.file.metadata()?.nlink() == 1 {
                 return Ok(aside);
@@ -91,12 +86,7 @@ pub(super) fn sweep(folder: &OwnedFd, name: &str) -> io::Result<bool> {
 
 fn create(folder: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(
-        folder,
-        name,
-        flags,
-        Mode::from_raw_mode(0o644),
-    )?))
+    Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?))
 }
 
 fn fresh_name() -> io::Result<String> {

@@ -17,10 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-const FOLDER: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A folder's handle.
 #[derive(Debug)]
@@ -98,20 +95,10 @@ fn walk(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errn
     let mut held: Option<OwnedFd> = None;
     let mut rest = path;
     while let Some((segment, tail)) = rest.split_once('/') {
-        let next = openat(
-            held.as_ref().map_or(root, AsFd::as_fd),
-            segment,
-            FOLDER,
-            Mode::empty(),
-        )?;
+        let next = openat(held.as_ref().map_or(root, AsFd::as_fd), segment, FOLDER, Mode::empty())?;
         (held, rest) = (Some(next), tail);
     }
-    openat(
-        held.as_ref().map_or(root, AsFd::as_fd),
-        rest,
-        flags,
-        Mode::empty(),
-    )
+    openat(held.as_ref().map_or(root, AsFd::as_fd), rest, flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -136,17 +123,9 @@ mod tests {
     fn neither_way_follows_a_link() {
         let (_dir, root) = scene();
         for open in [open_beneath, walk] {
-            let open = |path| {
-                open(
-                    root.0.as_fd(),
-                    path,
-                    OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                )
-            };
+            let open = |path| open(root.0.as_fd(), path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC);
             let mut text = String::new();
-            File::from(open("a/b/file").unwrap())
-                .read_to_string(&mut text)
-                .unwrap();
+            File::from(open("a/b/file").unwrap()).read_to_string(&mut text).unwrap();
             assert_eq!(text, "inside");
             assert!(matches!(open("a/absent"), Err(Errno::NOENT)));
             assert!(open("a/link").is_err());

@@ -41,9 +41,7 @@ impl Folder {
         let path = path.into();
         match Beneath::open(&path) {
             Ok(root) => Ok(Self { root, path }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Err(Error::NotFound { at: show(&path) })
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NotFound { at: show(&path) }),
             Err(e) => Err(Error::io(&show(&path), "open")(e)),
         }
     }
@@ -70,9 +68,7 @@ impl Folder {
     pub fn sweep(&self) -> Result<u64, Error> {
         let mut swept = 0;
         self.visit("", &mut |folder, name, path| {
-            if aside::is_aside(name)
-                && aside::sweep(folder, name).map_err(Error::io(path, "remove"))?
-            {
+            if aside::is_aside(name) && aside::sweep(folder, name).map_err(Error::io(path, "remove"))? {
                 swept += 1;
             }
             Ok(())
@@ -87,9 +83,7 @@ impl Folder {
     /// The file and its length; `None` for absent files and for folders.
     fn open_file(&self, key: &Key) -> Result<Option<(File, u64)>, Error> {
         // Without NONBLOCK a named pipe put there by somebody else would hang us.
-        let opened = self
-            .root
-            .open_file(key.as_str(), OFlags::RDONLY | OFlags::NONBLOCK);
+        let opened = self.root.open_file(key.as_str(), OFlags::RDONLY | OFlags::NONBLOCK);
         let Some(file) = opened.map_err(|e| self.open_error(key, e))? else {
             return Ok(None);
         };
@@ -104,11 +98,7 @@ impl Folder {
     }
 
     fn open_error(&self, key: &Key, error: io::Error) -> Error {
-        let refused = [
-            rustix::io::Errno::LOOP,
-            rustix::io::Errno::XDEV,
-            rustix::io::Errno::NXIO,
-        ];
+        let refused = [rustix::io::Errno::LOOP, rustix::io::Errno::XDEV, rustix::io::Errno::NXIO];
         match rustix::io::Errno::from_io_error(&error) {
             Some(errno) if refused.contains(&errno) => Error::NotAFile { at: self.at(key) },
             _ => Error::io(&self.at(key), "open")(error),
@@ -117,33 +107,22 @@ impl Folder {
 
     /// The folder that a key lies in, made if it is not there.
     fn make_parent(&self, key: &Key) -> Result<OwnedFd, Error> {
-        self.root
-            .make_folder(key.split().0)
-            .map_err(|e| self.open_error(key, e))
+        self.root.make_folder(key.split().0).map_err(|e| self.open_error(key, e))
     }
 
     fn put(&self, folder: &OwnedFd, key: &Key, bytes: &mut dyn Read) -> Result<(), Error> {
         let at = self.at(key);
         let aside = Aside::create(folder).map_err(Error::io(&at, "write"))?;
         copy(&at, bytes, aside.file())?;
-        aside
-            .publish(key.split().1)
-            .map_err(Error::io(&at, "write"))
+        aside.publish(key.split().1).map_err(Error::io(&at, "write"))
     }
 
     /// Calls `each(folder, name, path)` for every file beneath `prefix`, in no order.
     fn visit(&self, prefix: &str, each: &mut Visitor<'_>) -> Result<(), Error> {
-        let opened = self
-            .root
-            .open_folder(prefix)
-            .map_err(Error::io(&self.source(), "list"))?;
+        let opened = self.root.open_folder(prefix).map_err(Error::io(&self.source(), "list"))?;
         let Some(folder) = opened else { return Ok(()) };
         for (name, kind) in read_folder(&folder).map_err(Error::io(&self.source(), "list"))? {
-            let path = if prefix.is_empty() {
-                name.clone()
-            } else {
-                format!("{prefix}/{name}")
-            };
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             match kind {
                 FileType::Directory if Key::new(&path).is_ok() => self.visit(&path, each)?,
                 FileType::RegularFile => each(&folder, &name, &path)?,
@@ -167,15 +146,10 @@ impl Bare for Folder {
         };
         let mut bytes = Vec::with_capacity(size.min(bytes_max) as usize);
         // One more than allowed, so that a file that grows while we read is noticed.
-        let read = (&file)
-            .take(bytes_max.saturating_add(1))
-            .read_to_end(&mut bytes);
+        let read = (&file).take(bytes_max.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(Error::io(&self.at(key), "read"))?;
         if size > bytes_max || bytes.len() as u64 > bytes_max {
-            return Err(Error::TooLong {
-                at: self.at(key),
-                bytes_max,
-            });
+            return Err(Error::TooLong { at: self.at(key), bytes_max });
         }
         Ok(Some(bytes))
     }
@@ -188,13 +162,8 @@ impl Bare for Folder {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let (file, size) = self
-            .open_file(key)?
-            .ok_or_else(|| Error::NotFound { at: self.at(key) })?;
-        let short = || Error::Short {
-            at: self.at(key),
-            end: range.end,
-        };
+        let (file, size) = self.open_file(key)?.ok_or_else(|| Error::NotFound { at: self.at(key) })?;
+        let short = || Error::Short { at: self.at(key), end: range.end };
         if size < range.end {
             return Err(short());
         }
@@ -251,17 +220,11 @@ impl BareWrite for Folder {
 
     fn delete(&self, key: &Key) -> Result<(), Error> {
         let (folder, name) = key.split();
-        let Some(folder) = self
-            .root
-            .open_folder(folder)
-            .map_err(|e| self.open_error(key, e))?
-        else {
+        let Some(folder) = self.root.open_folder(folder).map_err(|e| self.open_error(key, e))? else {
             return Ok(());
         };
         match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
-            Ok(()) => {
-                rustix::fs::fsync(&folder).map_err(|e| Error::io(&self.at(key), "remove")(e.into()))
-            }
+            Ok(()) => rustix::fs::fsync(&folder).map_err(|e| Error::io(&self.at(key), "remove")(e.into())),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::ISDIR) => Ok(()),
             Err(e) => Err(Error::io(&self.at(key), "remove")(e.into())),
         }
@@ -288,12 +251,7 @@ fn copy(at: &str, from: &mut dyn Read, mut to: &File) -> Result<(), Error> {
 /// The lock under which files of one folder are swapped; a killed holder frees it.
 fn lock(folder: &OwnedFd) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(
-        folder,
-        LOCK,
-        flags,
-        Mode::from_raw_mode(0o644),
-    )?);
+    let file = File::from(rustix::fs::openat(folder, LOCK, flags, Mode::from_raw_mode(0o644))?);
     file.lock()?;
     Ok(file)
 }
@@ -310,12 +268,10 @@ fn read_folder(folder: &OwnedFd) -> io::Result<Vec<(String, FileType)>> {
             continue;
         }
         let kind = match entry.file_type() {
-            FileType::Unknown => {
-                match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(_) => continue,
-                }
-            }
+            FileType::Unknown => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(_) => continue,
+            },
             known => known,
         };
         entries.push((name.to_owned(), kind));

@@ -46,8 +46,7 @@ pub(super) async fn serve(site: Arc<Site>, request: Request<Incoming>) -> Respon
     let Ok(Ok(turn)) = timeout(TURN_TIMEOUT, Arc::clone(&site.turns).acquire_owned()).await else {
         site.runtime.spawn(linger(body));
         let mut busy = status(StatusCode::SERVICE_UNAVAILABLE);
-        busy.headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return busy;
     };
     let (sender, receiver) = mpsc::channel(PIECES_WAITING_MAX);
@@ -63,12 +62,7 @@ pub(super) async fn serve(site: Arc<Site>, request: Request<Incoming>) -> Respon
 
 /// Lets the service answer, and then reads what it left of the request: a connection closed over unread bytes is reset, and
 /// the answer lost with it.
-fn work(
-    site: &Site,
-    body: BodyDataStream,
-    sender: mpsc::Sender<Option<Bytes>>,
-    too_long: Arc<AtomicBool>,
-) {
+fn work(site: &Site, body: BodyDataStream, sender: mpsc::Sender<Option<Bytes>>, too_long: Arc<AtomicBool>) {
     let request = RequestBody {
         runtime: site.runtime,
         body,
@@ -78,11 +72,7 @@ fn work(
         idle: site.limits.idle_timeout,
     };
     let mut request = PieceReader::new(request);
-    let mut answer = AnswerBody {
-        runtime: site.runtime,
-        sender,
-        idle: site.limits.idle_timeout,
-    };
+    let mut answer = AnswerBody { runtime: site.runtime, sender, idle: site.limits.idle_timeout };
     match pieces::run(&*site.service, &mut request, &mut answer) {
         Ok(()) => answer.finish(),
         Err(error) => {
@@ -105,9 +95,7 @@ async fn reply(mut answer: mpsc::Receiver<Option<Bytes>>, too_long: &AtomicBool)
                     None => Err(io::Error::from(io::ErrorKind::BrokenPipe)), // the service has failed or panicked
                 }
             });
-            Response::new(Body::from_stream(
-                stream::once(async { Ok(first) }).chain(rest),
-            ))
+            Response::new(Body::from_stream(stream::once(async { Ok(first) }).chain(rest)))
         }
         Some(None) => status(StatusCode::OK),
         None if too_long.load(Relaxed) => status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -142,16 +130,10 @@ impl Source for RequestBody {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let asked = Instant::now();
         let (idle, body) = (self.idle, &mut self.body);
-        let bytes = match self
-            .runtime
-            .block_on(async { timeout(idle, body.next()).await })
-        {
+        let bytes = match self.runtime.block_on(async { timeout(idle, body.next()).await }) {
             Ok(Some(Ok(bytes))) => bytes,
             Ok(Some(Err(error))) => {
-                return Err(Error::Broken {
-                    at: REQUEST.into(),
-                    source: error.into(),
-                });
+                return Err(Error::Broken { at: REQUEST.into(), source: error.into() });
             }
             Ok(None) => return Ok(None),
             Err(_) => return Err(self.pace.timed_out(REQUEST, idle)),
@@ -161,10 +143,7 @@ impl Source for RequestBody {
             Some(left) => self.left = left,
             None => {
                 self.too_long.store(true, Relaxed);
-                return Err(Error::TooLong {
-                    at: REQUEST.into(),
-                    bytes_max: self.left,
-                });
+                return Err(Error::TooLong { at: REQUEST.into(), bytes_max: self.left });
             }
         }
         Ok(Some(bytes))
@@ -181,10 +160,7 @@ struct AnswerBody {
 impl AnswerBody {
     fn send(&self, piece: Option<Bytes>) -> io::Result<()> {
         let (idle, sender) = (self.idle, &self.sender);
-        match self
-            .runtime
-            .block_on(async { timeout(idle, sender.send(piece)).await })
-        {
+        match self.runtime.block_on(async { timeout(idle, sender.send(piece)).await }) {
             Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }

@@ -17,10 +17,7 @@ use crate::transport::{error::Error, key::Key, limits::FILE_PIECE_BYTES};
 
 /// Answers for `key`. To HEAD the server below sends the same without its body.
 pub(super) async fn serve(site: Arc<Site>, key: Key, headers: &HeaderMap) -> Response<Body> {
-    let asked = headers
-        .get(header::RANGE)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let shown = key.clone();
     let answered = match asked {
         Some(range) => partial(site, key, &range).await,
@@ -41,11 +38,7 @@ fn refused(key: &Key, error: &Error) -> Response<Body> {
 
 async fn whole(site: Arc<Site>, key: Key) -> Result<Response<Body>, Error> {
     let wanted = key.clone();
-    match blocking(&site, move |site| {
-        site.files.try_read(&wanted, FILE_PIECE_BYTES)
-    })
-    .await
-    {
+    match blocking(&site, move |site| site.files.try_read(&wanted, FILE_PIECE_BYTES)).await {
         Ok(Some(bytes)) => Ok(found(StatusCode::OK, bytes.len() as u64, Body::from(bytes))),
         Ok(None) => Ok(status(StatusCode::NOT_FOUND)),
         Err(Error::TooLong { .. }) => {
@@ -62,22 +55,14 @@ async fn partial(site: Arc<Site>, key: Key, asked: &str) -> Result<Response<Body
         Asked::Whole => whole(site, key).await,
         Asked::Beyond => {
             let mut response = status(StatusCode::RANGE_NOT_SATISFIABLE);
-            response
-                .headers_mut()
-                .insert(header::CONTENT_RANGE, text(format!("bytes */{size}")));
+            response.headers_mut().insert(header::CONTENT_RANGE, text(format!("bytes */{size}")));
             Ok(response)
         }
         Asked::Part(range) => {
             let shown = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             let length = range.end - range.start;
-            let mut response = found(
-                StatusCode::PARTIAL_CONTENT,
-                length,
-                pieces(site, key, range),
-            );
-            response
-                .headers_mut()
-                .insert(header::CONTENT_RANGE, text(shown));
+            let mut response = found(StatusCode::PARTIAL_CONTENT, length, pieces(site, key, range));
+            response.headers_mut().insert(header::CONTENT_RANGE, text(shown));
             Ok(response)
         }
     }
@@ -86,12 +71,8 @@ async fn partial(site: Arc<Site>, key: Key, asked: &str) -> Result<Response<Body
 fn found(status: StatusCode, length: u64, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, length.into());
-    response
-        .headers_mut()
-        .insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     response
 }
 
@@ -102,9 +83,7 @@ fn text(text: String) -> HeaderValue {
 async fn size(site: &Arc<Site>, key: &Key) -> Result<u64, Error> {
     let wanted = key.clone();
     let size = blocking(site, move |site| site.files.try_size(&wanted)).await?;
-    size.ok_or_else(|| Error::NotFound {
-        at: key.to_string(),
-    })
+    size.ok_or_else(|| Error::NotFound { at: key.to_string() })
 }
 
 /// The bytes of `range`, read piece by piece as the client takes them.
@@ -116,10 +95,7 @@ fn pieces(site: Arc<Site>, key: Key, range: Range<u64>) -> Body {
                 return Ok(None);
             }
             let end = rest.end.min(rest.start + FILE_PIECE_BYTES);
-            let piece = blocking(&site, move |site| {
-                site.files.read_range(&key, rest.start..end)
-            })
-            .await?;
+            let piece = blocking(&site, move |site| site.files.read_range(&key, rest.start..end)).await?;
             Ok::<_, Error>(Some((Bytes::from(piece), end..rest.end)))
         }
     }))
@@ -131,12 +107,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     let on_thread = Arc::clone(site);
     let done = site.runtime.spawn_blocking(move || work(&on_thread)).await;
-    done.unwrap_or_else(|panic| {
-        Err(Error::Setup {
-            at: "a reading thread".into(),
-            source: panic.into(),
-        })
-    })
+    done.unwrap_or_else(|panic| Err(Error::Setup { at: "a reading thread".into(), source: panic.into() }))
 }
 
 enum Asked {
@@ -147,10 +118,7 @@ enum Asked {
 
 /// Reads a range header (RFC 9110, 14.2). Several ranges, other units and nonsense count as no range.
 fn parse_range(text: &str, size: u64) -> Asked {
-    let Some((first, last)) = text
-        .strip_prefix("bytes=")
-        .and_then(|spec| spec.split_once('-'))
-    else {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')) else {
         return Asked::Whole;
     };
     let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
@@ -158,14 +126,10 @@ fn parse_range(text: &str, size: u64) -> Asked {
         false => None,
     };
     match (number(first.trim()), number(last.trim())) {
-        (Some(first), _)
-            if first >= size && (last.is_empty() || number(last.trim()) >= Some(first)) =>
-        {
+        (Some(first), _) if first >= size && (last.is_empty() || number(last.trim()) >= Some(first)) => {
             Asked::Beyond
         }
-        (Some(first), Some(last)) if first <= last => {
-            Asked::Part(first..size.min(last.saturating_add(1)))
-        }
+        (Some(first), Some(last)) if first <= last => Asked::Part(first..size.min(last.saturating_add(1))),
         (Some(first), None) if last.is_empty() => Asked::Part(first..size),
         (None, Some(0)) if first.is_empty() => Asked::Beyond,
         (None, Some(suffix)) if first.is_empty() && size > 0 => {
@@ -210,12 +174,6 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(shown(text, 10), expected, "{text}");
         }
-        assert_eq!(
-            (
-                shown("bytes=0-0", 0).as_str(),
-                shown("bytes=-1", 0).as_str()
-            ),
-            ("beyond", "beyond")
-        );
+        assert_eq!((shown("bytes=0-0", 0).as_str(), shown("bytes=-1", 0).as_str()), ("beyond", "beyond"));
     }
 }

@@ -95,11 +95,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Setup`] if a socket cannot be opened.
-    pub fn start(
-        options: Options,
-        service: Arc<dyn Service>,
-        files: Arc<dyn Bare>,
-    ) -> Result<Self, Error> {
+    pub fn start(options: Options, service: Arc<dyn Service>, files: Arc<dyn Bare>) -> Result<Self, Error> {
         let runtime = runtime()?;
         let (stop, stopped) = signal::channel(false);
         let site = Arc::new(Site {
@@ -110,18 +106,8 @@ impl Host {
             request_bytes_max: options.request_bytes_max,
             limits: options.limits,
         });
-        let mut host = Self {
-            runtime,
-            stop,
-            listeners: Vec::new(),
-            url: None,
-            peer: None,
-        };
-        let room = || {
-            Arc::new(Semaphore::new(
-                options.connections_max.min(Semaphore::MAX_PERMITS),
-            ))
-        };
+        let mut host = Self { runtime, stop, listeners: Vec::new(), url: None, peer: None };
+        let room = || Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
         if let Some(address) = options.http {
             let (listener, url) = runtime.block_on(web::bind(address))?;
             host.url = Some(url);
@@ -139,8 +125,7 @@ impl Host {
                 &listen.relays,
             ))?;
             host.peer = Some((endpoint.clone(), ticket));
-            host.listeners
-                .push(runtime.spawn(peer::listen(site, endpoint, room())));
+            host.listeners.push(runtime.spawn(peer::listen(site, endpoint, room())));
         }
         Ok(host)
     }
@@ -167,8 +152,7 @@ impl Drop for Host {
         }
         let listeners = std::mem::take(&mut self.listeners);
         if tokio::runtime::Handle::try_current().is_err() {
-            self.runtime
-                .block_on(futures_util::future::join_all(listeners));
+            self.runtime.block_on(futures_util::future::join_all(listeners));
         }
     }
 }

@@ -25,13 +25,8 @@ pub(super) async fn bind(
     secret: Option<SecretKey>,
     relays: &[Url],
 ) -> Result<(Endpoint, String), Error> {
-    let setup = |source: Cause| Error::Setup {
-        at: format!("an iroh endpoint at {address}"),
-        source,
-    };
-    let mut builder = builder(relays)
-        .alpns(vec![ALPN.to_vec()])
-        .clear_ip_transports();
+    let setup = |source: Cause| Error::Setup { at: format!("an iroh endpoint at {address}"), source };
+    let mut builder = builder(relays).alpns(vec![ALPN.to_vec()]).clear_ip_transports();
     builder = builder.bind_addr(address).map_err(|e| setup(e.into()))?;
     if let Some(secret) = secret {
         builder = builder.secret_key(secret);
@@ -113,22 +108,14 @@ async fn exchange(site: Arc<Site>, peer: String, send: SendStream, receive: Recv
 }
 
 fn work(site: &Site, incoming: Incoming, mut outgoing: Outgoing) {
-    let bounded = Bounded {
-        incoming,
-        left: site.request_bytes_max,
-        too_long: false,
-    };
+    let bounded = Bounded { incoming, left: site.request_bytes_max, too_long: false };
     let mut request = PieceReader::new(bounded);
     match pieces::run(&*site.service, &mut request, &mut outgoing) {
         Ok(()) => outgoing.finish(),
         Err(error) => {
             tracing::debug!(%error, "an exchange failed");
             let too_long = request.into_source().too_long;
-            outgoing.reset(if too_long {
-                Reset::TooLong
-            } else {
-                Reset::GaveUp
-            });
+            outgoing.reset(if too_long { Reset::TooLong } else { Reset::GaveUp });
         }
     }
 }
@@ -149,10 +136,7 @@ impl Source for Bounded {
             Some(left) => self.left = left,
             None => {
                 self.too_long = true;
-                return Err(Error::TooLong {
-                    at: "the request".into(),
-                    bytes_max: self.left,
-                });
+                return Err(Error::TooLong { at: "the request".into(), bytes_max: self.left });
             }
         }
         Ok(Some(bytes))

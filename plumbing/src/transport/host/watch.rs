@@ -52,13 +52,7 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(stream: TcpStream) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
-        (
-            Self {
-                stream,
-                progress: Arc::clone(&progress),
-            },
-            progress,
-        )
+        (Self { stream, progress: Arc::clone(&progress) }, progress)
     }
 
     fn note(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -81,11 +75,7 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(poll)
     }

@@ -31,10 +31,8 @@ x-content-type-options: nosniff\r\nconnection: close\r\n\r\n";
 
 /// Opens the socket and tells its URL.
 pub(super) async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
-    let setup = |e: std::io::Error| Error::Setup {
-        at: format!("a web server at {address}"),
-        source: e.into(),
-    };
+    let setup =
+        |e: std::io::Error| Error::Setup { at: format!("a web server at {address}"), source: e.into() };
     let listener = TcpListener::bind(address).await.map_err(setup)?;
     let mut bound = listener.local_addr().map_err(setup)?;
     if bound.ip().is_unspecified() {
@@ -64,12 +62,9 @@ pub(super) async fn listen(
         };
         match accepted {
             Ok((stream, _)) => match Arc::clone(&room).try_acquire_owned() {
-                Ok(place) => drop(connections.spawn(connection(
-                    Arc::clone(&site),
-                    stream,
-                    place,
-                    stopped.clone(),
-                ))),
+                Ok(place) => {
+                    drop(connections.spawn(connection(Arc::clone(&site), stream, place, stopped.clone())))
+                }
                 Err(_) => {
                     if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
                         connections.spawn(refuse(stream, place));
@@ -132,9 +127,7 @@ async fn refuse(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
         stream.write_all(FULL).await?;
         stream.shutdown().await?;
         let mut rest = stream.take(16 << 10);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink())
-            .await
-            .map(drop)
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
     };
     let _ = timeout(Duration::from_secs(1), farewell).await;
 }
@@ -143,13 +136,8 @@ async fn answer(site: Arc<Site>, request: Request<Incoming>) -> Response<Body> {
     let mut response = route(site, request).await;
     let headers = response.headers_mut();
     headers.insert(WIRE_HEADER, HeaderValue::from_static(WIRE_VERSION));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers
-        .entry(header::CONTENT_TYPE)
-        .or_insert(HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
     response
 }
 
@@ -164,9 +152,7 @@ async fn route(site: Arc<Site>, request: Request<Incoming>) -> Response<Body> {
         },
         _ => {
             let mut refused = status(StatusCode::METHOD_NOT_ALLOWED);
-            refused
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             refused
         }
     }
@@ -203,13 +189,8 @@ mod tests {
 
     #[test]
     fn escapes_are_undone_once() {
-        assert_eq!(
-            decode("objects%2Fpack/a%2Bb").unwrap().as_str(),
-            "objects/pack/a+b"
-        );
-        for path in [
-            "a%252fb", "..%2fa", "%2e%2e/a", "a%", "a%2", "a%zz", "a%00", "%c3%a9", "a//b", "%2fa",
-        ] {
+        assert_eq!(decode("objects%2Fpack/a%2Bb").unwrap().as_str(), "objects/pack/a+b");
+        for path in ["a%252fb", "..%2fa", "%2e%2e/a", "a%", "a%2", "a%zz", "a%00", "%c3%a9", "a//b", "%2fa"] {
             assert!(decode(path).is_none(), "{path}");
         }
     }

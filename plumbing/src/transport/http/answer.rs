@@ -31,11 +31,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn new(site: &Site, at: String, response: Response) -> Result<Self, Error> {
-        if response
-            .headers()
-            .get(WIRE_HEADER)
-            .is_some_and(|value| value == WIRE_VERSION)
-        {
+        if response.headers().get(WIRE_HEADER).is_some_and(|value| value == WIRE_VERSION) {
             site.speaks_wire.store(true, Relaxed);
         }
         let answer = Self {
@@ -63,17 +59,12 @@ impl Answer {
             StatusCode::TOO_MANY_REQUESTS => Err(self.unavailable()),
             _ if status.is_server_error() => Err(self.unavailable()),
             _ if status.is_success() => Err(self.nonsense("a success that is none of a file")),
-            _ => Err(Error::Status {
-                at,
-                status: status.as_u16(),
-            }),
+            _ => Err(Error::Status { at, status: status.as_u16() }),
         }
     }
 
     fn unavailable(&self) -> Error {
-        let seconds = self
-            .header(header::RETRY_AFTER)
-            .and_then(|text| text.parse().ok());
+        let seconds = self.header(header::RETRY_AFTER).and_then(|text| text.parse().ok());
         Error::Unavailable {
             at: self.at.clone(),
             status: Some(self.response.status().as_u16()),
@@ -82,10 +73,7 @@ impl Answer {
     }
 
     pub(super) fn nonsense(&self, reason: &'static str) -> Error {
-        Error::Answer {
-            at: self.at.clone(),
-            reason,
-        }
+        Error::Answer { at: self.at.clone(), reason }
     }
 
     /// Whether the other side is `pkg serve`.
@@ -94,19 +82,12 @@ impl Answer {
     }
 
     fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.response
-            .headers()
-            .get(name)?
-            .to_str()
-            .ok()
-            .map(str::trim)
+        self.response.headers().get(name)?.to_str().ok().map(str::trim)
     }
 
     /// The length of the body, as the head tells it.
     pub(super) fn length(&self) -> Result<u64, Error> {
-        let length = self
-            .header(header::CONTENT_LENGTH)
-            .and_then(|text| text.parse().ok());
+        let length = self.header(header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
         length.ok_or_else(|| self.nonsense("no length"))
     }
 
@@ -127,19 +108,13 @@ impl Answer {
 
     /// The whole body.
     pub(super) async fn whole(mut self, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        let too_long = || Error::TooLong {
-            at: self.at.clone(),
-            bytes_max,
-        };
+        let too_long = || Error::TooLong { at: self.at.clone(), bytes_max };
         if self.length().is_ok_and(|length| length > bytes_max) {
             return Err(too_long());
         }
         let bytes = self.collect(0, bytes_max.saturating_add(1)).await?;
         if bytes.len() as u64 > bytes_max {
-            return Err(Error::TooLong {
-                at: self.at,
-                bytes_max,
-            });
+            return Err(Error::TooLong { at: self.at, bytes_max });
         }
         Ok(bytes)
     }
@@ -149,10 +124,7 @@ impl Answer {
         match self.announced() {
             Some(announced) if announced == range => {}
             Some(announced) if announced.start == range.start && announced.end < range.end => {
-                return Err(Error::Short {
-                    at: self.at,
-                    end: range.end,
-                });
+                return Err(Error::Short { at: self.at, end: range.end });
             }
             _ => return Err(self.nonsense("another range than was asked for")),
         }
@@ -169,20 +141,13 @@ impl Answer {
 
     /// `range` out of a whole file, from a server that does not know ranges; what comes behind it is not read.
     pub(super) async fn slice(mut self, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let short = Error::Short {
-            at: self.at.clone(),
-            end: range.end,
-        };
+        let short = Error::Short { at: self.at.clone(), end: range.end };
         if self.length().is_ok_and(|length| length < range.end) {
             return Err(short);
         }
         let wanted = range.end - range.start;
         let bytes = self.collect(range.start, wanted).await?;
-        if (bytes.len() as u64) < wanted {
-            Err(short)
-        } else {
-            Ok(bytes)
-        }
+        if (bytes.len() as u64) < wanted { Err(short) } else { Ok(bytes) }
     }
 
     /// Up to `take` bytes behind the first `skip`. What the other side announces is never believed for an allocation.
@@ -196,9 +161,7 @@ impl Answer {
             skip -= skipped;
             let fresh = &chunk[skipped as usize..];
             let room = take - bytes.len() as u64;
-            bytes.extend_from_slice(
-                &fresh[..fresh.len().min(usize::try_from(room).unwrap_or(usize::MAX))],
-            );
+            bytes.extend_from_slice(&fresh[..fresh.len().min(usize::try_from(room).unwrap_or(usize::MAX))]);
         }
         Ok(bytes)
     }

@@ -22,10 +22,7 @@ pub(super) fn client(url: &WebUrl, options: &Options) -> Result<Client, Error> {
 
     install_provider();
     let direct = zone(url.reveal()) == Zone::Loopback;
-    let shareable = Options {
-        bearer: None,
-        ..options.clone()
-    } == Options::default();
+    let shareable = Options { bearer: None, ..options.clone() } == Options::default();
     if !shareable {
         return build(url, options, direct);
     }
@@ -46,10 +43,8 @@ fn install_provider() {
 }
 
 fn build(url: &WebUrl, options: &Options, direct: bool) -> Result<Client, Error> {
-    let setup = |e: reqwest::Error| Error::Setup {
-        at: format!("the HTTP client for {url}"),
-        source: e.into(),
-    };
+    let setup =
+        |e: reqwest::Error| Error::Setup { at: format!("the HTTP client for {url}"), source: e.into() };
     let mut certificates = Vec::new();
     if let Some(pem) = &options.ca_pem {
         certificates = Certificate::from_pem_bundle(pem).map_err(setup)?;
@@ -60,10 +55,9 @@ fn build(url: &WebUrl, options: &Options, direct: bool) -> Result<Client, Error>
     };
     match builder().tls_certs_merge(certificates.clone()).build() {
         // A bare container has no certificates. That is no reason to refuse it plain HTTP.
-        Err(_) if url.reveal().scheme() == "http" => builder()
-            .tls_certs_only(certificates)
-            .build()
-            .map_err(setup),
+        Err(_) if url.reveal().scheme() == "http" => {
+            builder().tls_certs_only(certificates).build().map_err(setup)
+        }
         built => built.map_err(setup),
     }
 }
@@ -76,9 +70,7 @@ fn common(limits: &Limits) -> ClientBuilder {
         .referer(false)
         .connect_timeout(limits.connect_timeout)
         .pool_idle_timeout(POOL_IDLE)
-        .redirect(Policy::custom(move |attempt| {
-            follow(attempt, redirects_max)
-        }))
+        .redirect(Policy::custom(move |attempt| follow(attempt, redirects_max)))
 }
 
 fn follow(attempt: Attempt<'_>, redirects_max: usize) -> Action {
@@ -105,8 +97,7 @@ fn refusal(from: &Url, to: &Url) -> Option<&'static str> {
     }
     let inner = zone(to);
     let same_host = from.host() == to.host();
-    let allowed =
-        same_host || inner == Zone::Public || (inner == zone(from) && inner != Zone::LinkLocal);
+    let allowed = same_host || inner == Zone::Public || (inner == zone(from) && inner != Zone::LinkLocal);
     (!allowed).then_some("it leads into a private network")
 }
 
@@ -130,10 +121,9 @@ fn zone(url: &Url) -> Zone {
 
 fn ip_zone(ip: IpAddr) -> Zone {
     let (private, link_local) = match ip {
-        IpAddr::V4(ip) => (
-            ip.is_private() || ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64,
-            ip.is_link_local(),
-        ),
+        IpAddr::V4(ip) => {
+            (ip.is_private() || ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64, ip.is_link_local())
+        }
         IpAddr::V6(ip) => (ip.is_unique_local(), ip.is_unicast_link_local()),
     };
     match ip {
@@ -171,16 +161,10 @@ impl StdError for Refused {}
 /// Turns a failure to get an answer into ours.
 pub(super) fn judge(at: String, error: reqwest::Error) -> Error {
     if let Some(refused) = cause::<Refused>(&error) {
-        let source = Box::new(Refused {
-            to: refused.to.clone(),
-            reason: refused.reason,
-        });
+        let source = Box::new(Refused { to: refused.to.clone(), reason: refused.reason });
         return Error::Redirect { at, source };
     }
-    let is_certificate = matches!(
-        cause::<rustls::Error>(&error),
-        Some(rustls::Error::InvalidCertificate(_))
-    );
+    let is_certificate = matches!(cause::<rustls::Error>(&error), Some(rustls::Error::InvalidCertificate(_)));
     let (connect, builder) = (error.is_connect(), error.is_builder());
     let source = error.without_url().into();
     match () {
@@ -198,9 +182,7 @@ fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        let inside = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match inside {
             Some(inside) => Some(inside),
             None => error.source(),
@@ -227,16 +209,8 @@ mod tests {
             ("https://a.example/", "https://0.0.0.0/", false),
             ("https://a.example/", "https://localhost/", false),
             ("https://a.example/", "https://x.localhost./", false),
-            (
-                "https://a.example/",
-                "https://169.254.169.254/latest/meta-data",
-                false,
-            ),
-            (
-                "https://a.example/",
-                "https://metadata.google.internal/",
-                false,
-            ),
+            ("https://a.example/", "https://169.254.169.254/latest/meta-data", false),
+            ("https://a.example/", "https://metadata.google.internal/", false),
             ("https://a.example/", "https://10.0.0.1/", false),
             ("https://a.example/", "https://100.64.0.1/", false),
             ("https://a.example/", "https://[fd00::1]/", false),

@@ -67,9 +67,7 @@ impl Http {
     /// # Errors
     /// [`Error::Setup`] if the certificates cannot be used.
     pub fn open(url: &WebUrl, options: Options) -> Result<Self, Error> {
-        Ok(Self {
-            site: Site::new(url, options)?,
-        })
+        Ok(Self { site: Site::new(url, options)? })
     }
 
     /// Whether an answer so far has shown the other side to be `pkg serve`.
@@ -97,11 +95,7 @@ impl Http {
         match timeout(idle, request.send()).await {
             Ok(Ok(response)) => Answer::new(&self.site, at, response),
             Ok(Err(error)) => Err(client::judge(at, error)),
-            Err(_) => Err(Error::Stalled {
-                at,
-                bytes: 0,
-                seconds: idle.as_secs(),
-            }),
+            Err(_) => Err(Error::Stalled { at, bytes: 0, seconds: idle.as_secs() }),
         }
     }
 
@@ -157,10 +151,7 @@ impl Bare for Http {
             let answer = self.ask(Method::GET, key, Some(asked)).await?;
             match answer.verdict()? {
                 Verdict::Absent => Err(Error::NotFound { at: self.at(key) }),
-                Verdict::Beyond => Err(Error::Short {
-                    at: self.at(key),
-                    end: range.end,
-                }),
+                Verdict::Beyond => Err(Error::Short { at: self.at(key), end: range.end }),
                 Verdict::Part => answer.part(range).await,
                 Verdict::Whole => answer.slice(range).await,
             }
@@ -203,10 +194,7 @@ impl Site {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path()));
-        let request = self
-            .client
-            .request(method, url)
-            .header(header::ACCEPT_ENCODING, "identity");
+        let request = self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity");
         match &self.bearer {
             Some(token) => request.bearer_auth(token),
             None => request,

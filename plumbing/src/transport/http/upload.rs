@@ -36,8 +36,7 @@ impl Upload {
         at: &str,
         mut request: Box<dyn Read + Send>,
     ) -> Result<(Self, Body), Error> {
-        let first =
-            pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(at, e))?;
+        let first = pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(at, e))?;
         let upload = Self::default();
         if first.last {
             return Ok((upload, Body::from(first.bytes)));
@@ -85,12 +84,7 @@ impl Upload {
 
     /// `error`, or what went wrong with the request and caused it.
     pub(super) fn explain(&self, at: &str, error: Error) -> Error {
-        match self
-            .error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(cause) => Error::from_input(at, cause),
             None => error,
         }

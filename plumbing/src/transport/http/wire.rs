@@ -71,9 +71,7 @@ impl HttpWire {
             Verdict::Whole | Verdict::Absent => {
                 Err(answer.nonsense("this server does not speak the sync protocol"))
             }
-            Verdict::Part | Verdict::Beyond => {
-                Err(answer.nonsense("a part, where the whole was asked for"))
-            }
+            Verdict::Part | Verdict::Beyond => Err(answer.nonsense("a part, where the whole was asked for")),
         }
     }
 }
@@ -88,11 +86,7 @@ impl Wire for HttpWire {
         let sent = self.site.runtime.block_on(self.send(body, &upload));
         let answer = sent.and_then(|response| self.accept(response));
         let answer = answer.map_err(|error| upload.explain(&self.at, error))?;
-        Ok(Box::new(PieceReader::new(Explained {
-            answer,
-            upload,
-            at: self.at.clone(),
-        })))
+        Ok(Box::new(PieceReader::new(Explained { answer, upload, at: self.at.clone() })))
     }
 }
 
@@ -105,8 +99,6 @@ struct Explained {
 
 impl Source for Explained {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        self.answer
-            .next()
-            .map_err(|error| self.upload.explain(&self.at, error))
+        self.answer.next().map_err(|error| self.upload.explain(&self.at, error))
     }
 }

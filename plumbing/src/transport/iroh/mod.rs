@@ -59,15 +59,8 @@ impl Client {
     pub fn bind(options: Options) -> Result<Arc<Self>, Error> {
         let runtime = runtime()?;
         let bound = runtime.block_on(builder(&options.relays).bind());
-        let endpoint = bound.map_err(|e| Error::Setup {
-            at: "an iroh endpoint".into(),
-            source: e.into(),
-        })?;
-        Ok(Arc::new(Self {
-            endpoint,
-            runtime,
-            options,
-        }))
+        let endpoint = bound.map_err(|e| Error::Setup { at: "an iroh endpoint".into(), source: e.into() })?;
+        Ok(Arc::new(Self { endpoint, runtime, options }))
     }
 
     /// A wire to the peer of a ticket, or of an endpoint id if there are relays. Nothing is sent yet.
@@ -78,12 +71,7 @@ impl Client {
         let address = parse(address, &self.options.relays)?;
         let shown = format!("iroh:{}", address.id.fmt_short());
         Ok(IrohWire {
-            link: Arc::new(Link {
-                client: Arc::clone(self),
-                address,
-                shown,
-                kept: Mutex::default(),
-            }),
+            link: Arc::new(Link { client: Arc::clone(self), address, shown, kept: Mutex::default() }),
         })
     }
 }
@@ -109,9 +97,7 @@ pub(super) fn close(runtime: &Runtime, endpoint: &Endpoint) {
 ///
 /// The receive windows stay as they are: larger ones make the QUIC layer drop whole connections under loss.
 pub(super) fn builder(relays: &[Url]) -> Builder {
-    let idle = PEER_IDLE
-        .try_into()
-        .expect("ten seconds are a valid idle timeout");
+    let idle = PEER_IDLE.try_into().expect("ten seconds are a valid idle timeout");
     let transport = QuicTransportConfig::builder()
         .max_idle_timeout(Some(idle))
         .default_path_max_idle_timeout(PEER_IDLE)
@@ -122,22 +108,16 @@ pub(super) fn builder(relays: &[Url]) -> Builder {
         [] => RelayMode::Disabled,
         urls => RelayMode::custom(urls.iter().cloned().map(RelayUrl::from)),
     };
-    Endpoint::builder(presets::Minimal)
-        .relay_mode(relays)
-        .transport_config(transport)
+    Endpoint::builder(presets::Minimal).relay_mode(relays).transport_config(transport)
 }
 
 fn parse(text: &str, relays: &[Url]) -> Result<EndpointAddr, Error> {
-    let fault = |reason| Error::Address {
-        text: text.chars().take(200).collect(),
-        reason,
-    };
+    let fault = |reason| Error::Address { text: text.chars().take(200).collect(), reason };
     let text = text.strip_prefix("iroh:").unwrap_or(text);
     if let Ok(ticket) = EndpointTicket::from_str(text) {
         return Ok(ticket.into());
     }
-    let id = EndpointId::from_str(text)
-        .map_err(|_| fault("it is neither a ticket nor an endpoint id"))?;
+    let id = EndpointId::from_str(text).map_err(|_| fault("it is neither a ticket nor an endpoint id"))?;
     if relays.is_empty() {
         return Err(fault(
             "an endpoint id alone can be reached by way of a relay only, and none is configured",
@@ -180,9 +160,8 @@ impl Link {
         }
         let connection = self.connect().await?;
         let stream = timeout(self.connect_timeout(), connection.open_bi()).await;
-        let stream = stream
-            .map_err(|_| self.unreachable("no stream in time"))?
-            .map_err(|e| self.unreachable(e))?;
+        let stream =
+            stream.map_err(|_| self.unreachable("no stream in time"))?.map_err(|e| self.unreachable(e))?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         Ok(stream)
     }
@@ -196,10 +175,7 @@ impl Link {
     }
 
     fn kept(&self) -> Option<Connection> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -207,10 +183,7 @@ impl Link {
     }
 
     fn unreachable(&self, cause: impl Into<super::Cause>) -> Error {
-        Error::Connect {
-            at: self.shown.clone(),
-            source: cause.into(),
-        }
+        Error::Connect { at: self.shown.clone(), source: cause.into() }
     }
 }
 
@@ -221,8 +194,8 @@ impl Wire for IrohWire {
 
     fn exchange(&self, mut request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
         let link = &self.link;
-        let first = pieces::read_piece(&mut request, PIECE_BYTES)
-            .map_err(|e| Error::from_input(&link.shown, e))?;
+        let first =
+            pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(&link.shown, e))?;
         let runtime = link.client.runtime;
         let (send, receive) = runtime.block_on(link.open())?;
         let limits = link.client.options.limits;
@@ -279,11 +252,7 @@ struct Answer {
 impl Source for Answer {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         self.incoming.next().map_err(|error| {
-            let cause = self
-                .error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let cause = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
             cause.map_or(error, |cause| Error::from_input(&self.link.shown, cause))
         })
     }

@@ -44,11 +44,7 @@ impl Reset {
     fn error(code: VarInt, at: String) -> Error {
         match u16::try_from(code.into_inner()) {
             Ok(413) => Error::Status { at, status: 413 },
-            Ok(503) => Error::Unavailable {
-                at,
-                status: Some(503),
-                retry_after: None,
-            },
+            Ok(503) => Error::Unavailable { at, status: Some(503), retry_after: None },
             _ => Error::GaveUp { at },
         }
     }
@@ -64,19 +60,8 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(
-        runtime: &'static Runtime,
-        at: String,
-        stream: RecvStream,
-        limits: Limits,
-    ) -> Self {
-        Self {
-            runtime,
-            at,
-            stream,
-            pace: Pace::new(&limits),
-            idle: limits.idle_timeout,
-        }
+    pub(crate) fn new(runtime: &'static Runtime, at: String, stream: RecvStream, limits: Limits) -> Self {
+        Self { runtime, at, stream, pace: Pace::new(&limits), idle: limits.idle_timeout }
     }
 }
 
@@ -85,9 +70,7 @@ impl Source for Incoming {
         let asked = Instant::now();
         let idle = self.idle;
         let stream = &mut self.stream;
-        let read = self
-            .runtime
-            .block_on(async { timeout(idle, stream.read_chunk(PIECE_BYTES)).await });
+        let read = self.runtime.block_on(async { timeout(idle, stream.read_chunk(PIECE_BYTES)).await });
         match read {
             Ok(Ok(Some(bytes))) => {
                 self.pace.note(&self.at, bytes.len(), asked.elapsed())?;
@@ -95,10 +78,7 @@ impl Source for Incoming {
             }
             Ok(Ok(None)) => Ok(None),
             Ok(Err(ReadError::Reset(code))) => Err(Reset::error(code, self.at.clone())),
-            Ok(Err(error)) => Err(Error::Broken {
-                at: self.at.clone(),
-                source: error.into(),
-            }),
+            Ok(Err(error)) => Err(Error::Broken { at: self.at.clone(), source: error.into() }),
             Err(_) => Err(self.pace.timed_out(&self.at, idle)),
         }
     }
@@ -114,12 +94,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(runtime: &'static Runtime, stream: SendStream, idle: Duration) -> Self {
-        Self {
-            runtime,
-            stream,
-            idle,
-            closed: false,
-        }
+        Self { runtime, stream, idle, closed: false }
     }
 
     /// Ends the half cleanly.
@@ -144,10 +119,7 @@ impl Write for Outgoing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
         let (idle, stream) = (self.idle, &mut self.stream);
-        match self
-            .runtime
-            .block_on(async { timeout(idle, stream.write_all(piece)).await })
-        {
+        match self.runtime.block_on(async { timeout(idle, stream.write_all(piece)).await }) {
             Ok(written) => written.map(|()| piece.len()).map_err(io::Error::from),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }

@@ -1,0 +1,307 @@
+//! Taking in objects of a tree that is wanted, whoever sends them.
+//!
+//! A state machine without I/O of its own: frames in, objects into a transaction, and at any moment
+//! the list of what is still missing.
+//!
+//! Promises: an object is kept only if its bytes hash to an id that is expected: the wanted root, or
+//! named by an object that was kept before. Counts and sizes stay within what was signed.
+//! Leaves to others: asking for things.
+
+use super::{Error, Wanted};
+use objects::blob::{Blob, Piece};
+use objects::id::{BlobId, ObjectId, PackId, TreeId};
+use objects::limits::FRAME_BYTES_MAX;
+use objects::object::{Bytes, Error as ObjectError, Exists, Find, Kind};
+use objects::store::Store;
+use objects::store::pack::table::Frame;
+use objects::store::pack::writer::Options;
+use objects::store::pack::{objects_in, open_frame};
+use objects::store::transaction::{STRUCTURE, Transaction};
+use objects::tree::{Mode, Tree};
+use objects::walk;
+use std::collections::{HashMap, HashSet};
+
+/// The group of chunks that came in frames that were not kept as they are.
+const RECEIVED: u64 = 1;
+/// Most bytes of a stored frame: what a raw one of the largest size needs.
+pub const STORED_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+
+/// What to do with objects in a frame that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// The sender chose the frame for us: they are its fault.
+    Refuse,
+    /// The frame was made for somebody else: they are passed over.
+    Ignore,
+}
+
+/// A fetch of one tree in progress.
+pub struct Intake<'s> {
+    store: &'s Store,
+    transaction: Transaction<'s>,
+    wanted: Wanted,
+    /// Trees and blobs that arrived in this intake and are not readable from the store yet.
+    arrived: HashMap<ObjectId, Bytes>,
+    /// Trees and blobs looked into.
+    seen: HashSet<(Kind, ObjectId)>,
+    expected: HashMap<ObjectId, Kind>,
+    chunks: HashMap<ObjectId, u64>,
+    rows: u64,
+}
+
+impl<'s> Intake<'s> {
+    /// Begins with what the store has of the tree already.
+    ///
+    /// # Errors
+    /// If the store refuses, or what it has of the tree is malformed.
+    pub fn begin(store: &'s Store, wanted: Wanted, options: Options) -> Result<Intake<'s>, Error> {
+        let transaction = store.transaction(options)?;
+        let mut intake = Intake {
+            store,
+            transaction,
+            wanted,
+            arrived: HashMap::new(),
+            seen: HashSet::new(),
+            expected: HashMap::new(),
+            chunks: HashMap::new(),
+            rows: 0,
+        };
+        intake.learn("the local store", vec![(Kind::Tree, wanted.tree.object())])?;
+        Ok(intake)
+    }
+
+    /// The tree that is wanted.
+    pub fn tree(&self) -> TreeId {
+        self.wanted.tree
+    }
+
+    /// True if nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.expected.is_empty() && self.chunks.is_empty()
+    }
+
+    /// True if every tree and blob is here, so that the chunks have numbers.
+    pub fn has_structure(&self) -> bool {
+        self.expected.is_empty()
+    }
+
+    /// How many objects are known to be missing.
+    pub fn missing(&self) -> usize {
+        self.expected.len() + self.chunks.len()
+    }
+
+    /// The trees and blobs known to be missing.
+    pub fn missing_structure(&self) -> Vec<ObjectId> {
+        self.expected.keys().copied().collect()
+    }
+
+    /// True if `id` is known to be missing.
+    pub fn is_missing(&self, id: &ObjectId) -> bool {
+        self.expected.contains_key(id) || self.chunks.contains_key(id)
+    }
+
+    /// The missing chunks in the order they are numbered. The structure has to be complete.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn missing_chunks(&self) -> Result<Vec<(u64, Piece)>, Error> {
+        let closure = walk::closure(self, self.wanted.tree, &mut HashSet::new())?;
+        let numbered = (0u64..).zip(closure.chunks);
+        Ok(numbered.filter(|(_, piece)| self.chunks.contains_key(&piece.0.object())).collect())
+    }
+
+    /// The missing chunks as ranges of their numbers: first and count.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn missing_ranges(&self) -> Result<Vec<(u64, u64)>, Error> {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for (number, _) in self.missing_chunks()? {
+            match ranges.last_mut() {
+                Some((first, count)) if *first + *count == number => *count += 1,
+                _ => ranges.push((number, 1)),
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// How many objects were taken in.
+    pub fn objects(&self) -> usize {
+        self.transaction.objects()
+    }
+
+    /// Their unpacked bytes.
+    pub fn bytes(&self) -> u64 {
+        self.transaction.bytes()
+    }
+
+    /// Takes a frame: checks its hash, unpacks it, checks every object in it.
+    ///
+    /// # Errors
+    /// `Frame` or `Unasked` name the fault of `from`; nothing of the frame is then kept. `TooMuch`
+    /// beyond what was signed.
+    pub fn take(
+        &mut self,
+        from: &str,
+        frame: &Frame,
+        stored: Vec<u8>,
+        strangers: Strangers,
+    ) -> Result<(), Error> {
+        let fault = |reason: String| Error::Frame { from: from.to_owned(), reason };
+        frame.check().map_err(fault)?;
+        if ObjectId::of(&stored) != frame.hash {
+            return Err(fault("its bytes have another hash than it says".into()));
+        }
+        let raw = match open_frame(frame, &stored, self) {
+            Ok(raw) => raw.map_err(fault)?,
+            Err(ObjectError::Missing { id, .. }) => return Err(fault(format!("its base {id} is not here"))),
+            Err(error) => return Err(error.into()),
+        };
+        let ids: Vec<ObjectId> = objects_in(frame, &raw).map(ObjectId::of).collect();
+        let only_chunks = ids.iter().all(|id| self.chunks.contains_key(id));
+        let kept_whole = only_chunks && self.transaction.write_frame(frame, stored, &ids)?.is_none();
+        for (bytes, id) in objects_in(frame, &raw).zip(&ids) {
+            self.take_object(from, bytes, *id, kept_whole, strangers)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one object of a frame. Parents come before children, so what is expected grows on the way.
+    fn take_object(
+        &mut self,
+        from: &str,
+        bytes: &[u8],
+        id: ObjectId,
+        kept: bool,
+        strangers: Strangers,
+    ) -> Result<(), Error> {
+        if let Some(kind) = self.expected.remove(&id) {
+            self.transaction.write_as(id, bytes, STRUCTURE)?;
+            self.arrived.insert(id, Bytes::from(bytes.to_vec()));
+            return self.learn(from, vec![(kind, id)]);
+        }
+        if let Some(stated) = self.chunks.remove(&id) {
+            if stated != bytes.len() as u64 {
+                let reason = format!("chunk {id} has {} bytes, its file says {stated}", bytes.len());
+                return Err(super::message::malformed(from, reason));
+            }
+            if !kept {
+                self.transaction.write_as(id, bytes, RECEIVED)?;
+            }
+            return Ok(());
+        }
+        if strangers == Strangers::Refuse && !self.contains(&id) {
+            return Err(Error::Unasked { from: from.to_owned(), id });
+        }
+        Ok(())
+    }
+
+    /// Looks into trees and blobs, as far as they are here; notes what is missing.
+    fn learn(&mut self, from: &str, mut queue: Vec<(Kind, ObjectId)>) -> Result<(), Error> {
+        while let Some((kind, id)) = queue.pop() {
+            if self.seen.contains(&(kind, id)) {
+                continue;
+            }
+            let Some(bytes) = self.try_find(&id)? else {
+                self.expected.insert(id, kind);
+                continue;
+            };
+            self.seen.insert((kind, id));
+            match kind {
+                Kind::Tree => {
+                    let tree = Tree::decode(&bytes).map_err(|e| ObjectError::tree(TreeId::new(id), e));
+                    self.learn_tree(from, tree.map_err(|e| malformed_object(from, &e))?, &mut queue)?;
+                }
+                Kind::Blob => {
+                    let blob = Blob::decode(&bytes).map_err(|e| ObjectError::blob(BlobId::new(id), e));
+                    self.learn_blob(from, blob.map_err(|e| malformed_object(from, &e))?, &mut queue)?;
+                }
+                Kind::Chunk => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_tree(&mut self, from: &str, tree: Tree, queue: &mut Vec<(Kind, ObjectId)>) -> Result<(), Error> {
+        match tree {
+            Tree::Fan(runs) => {
+                self.count(from, runs.len())?;
+                queue.extend(runs.iter().map(|run| (Kind::Tree, run.1.object())));
+            }
+            Tree::Entries(entries) => {
+                self.count(from, entries.len())?;
+                for entry in entries {
+                    match entry.mode {
+                        Mode::Dir => queue.push((Kind::Tree, entry.id)),
+                        mode if mode.is_blob() => queue.push((Kind::Blob, entry.id)),
+                        _ => self.want_chunk(from, entry.id, entry.size)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_blob(&mut self, from: &str, blob: Blob, queue: &mut Vec<(Kind, ObjectId)>) -> Result<(), Error> {
+        match blob {
+            Blob::Fan { runs, .. } => queue.extend(runs.iter().map(|run| (Kind::Blob, run.0.object()))),
+            Blob::Chunks { pieces, .. } => {
+                for (chunk, len) in pieces {
+                    self.want_chunk(from, chunk.object(), len)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn want_chunk(&mut self, from: &str, id: ObjectId, len: u64) -> Result<(), Error> {
+        if len > self.wanted.bytes_max {
+            return Err(self.too_much(from, "a chunk larger than the whole"));
+        }
+        if !self.contains(&id) {
+            self.chunks.insert(id, len);
+        }
+        Ok(())
+    }
+
+    /// Every tree is opened once, so the rows seen are at most the files signed, and runs of fans.
+    fn count(&mut self, from: &str, rows: usize) -> Result<(), Error> {
+        self.rows += rows as u64;
+        if self.rows > self.wanted.files_max.saturating_mul(2).saturating_add(16) {
+            return Err(self.too_much(from, "more files"));
+        }
+        Ok(())
+    }
+
+    fn too_much(&self, from: &str, what: &'static str) -> Error {
+        Error::TooMuch { from: from.to_owned(), id: self.wanted.tree.object(), what }
+    }
+
+    /// Stores what was taken in, complete or not.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn finish(self) -> Result<Option<PackId>, Error> {
+        Ok(self.transaction.commit()?)
+    }
+}
+
+fn malformed_object(from: &str, error: &ObjectError) -> Error {
+    super::message::malformed(from, crate::chain(error))
+}
+
+impl Find for Intake<'_> {
+    fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, ObjectError> {
+        match self.arrived.get(id) {
+            Some(bytes) => Ok(Some(bytes.clone())),
+            None if self.store.contains(id) => self.store.try_find(id),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Exists for Intake<'_> {
+    fn contains(&self, id: &ObjectId) -> bool {
+        self.transaction.contains(id)
+    }
+}

@@ -1,0 +1,235 @@
+//! Sending a tree: what the receiver lacks, in frames it can check one by one.
+//!
+//! Trees and blobs first, parents before children; then chunks, as delta frames where the receiver
+//! has something alike, as whole stored frames where it lacks all of one, else packed anew.
+//!
+//! Promises: memory is bounded by the frames in flight.
+//! Leaves to others: who may have it.
+
+use super::Error;
+use super::delta::{self, Segment};
+use super::message;
+use objects::blob::Piece;
+use objects::id::{ObjectId, TreeId};
+use objects::limits::{FRAME_BYTES, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX};
+use objects::object::{Find, Kind};
+use objects::parallel;
+use objects::store::Store;
+use objects::store::pack::table::{Base, BaseOf, Frame};
+use objects::store::pack::{Pack, frame, open_frame, writer};
+use objects::walk::{self, Closure};
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::sync::Arc;
+
+/// The zstd level of frames packed anew.
+const PLAIN_LEVEL: i32 = 3;
+/// The zstd level of delta frames. Below 9 zstd hardly indexes the prefix (DESIGN 12).
+const DELTA_LEVEL: i32 = 12;
+
+/// What is to be sent to whom.
+pub struct Offer<'a> {
+    /// Where it is.
+    pub store: &'a Store,
+    /// The tree.
+    pub tree: TreeId,
+    /// Trees that the receiver has; those that are not here are passed over.
+    pub haves: &'a [TreeId],
+    /// True if the receiver can undo deltas.
+    pub deltas: bool,
+}
+
+/// One frame to be.
+enum Part {
+    /// As it stands in a pack.
+    Stored(Arc<Pack>, usize),
+    /// Objects packed together, against a prefix if there is one.
+    Made(Vec<ObjectId>, Vec<Base>),
+}
+
+impl Offer<'_> {
+    /// Sends all that the receiver lacks.
+    ///
+    /// # Errors
+    /// Those of the store and the writer.
+    pub fn send(&self, out: &mut dyn Write) -> Result<(), Error> {
+        let haves = self.known_haves();
+        let mut seen = HashSet::new();
+        let mut old = Closure::default();
+        for tree in &haves {
+            old.structure.extend(walk::closure(self.store, *tree, &mut seen)?.structure);
+        }
+        let new = walk::closure(self.store, self.tree, &mut seen)?;
+        message::write(out, &message::Answer::Tree(self.tree)).map_err(broken)?;
+        let structure: Vec<ObjectId> = new.structure.iter().map(|(_, id)| *id).collect();
+        let base = if self.deltas { self.structure_base(&old)? } else { Vec::new() };
+        self.send_parts(self.structure_parts(&structure, &base)?, out)?;
+        self.send_chunks(&new.chunks, &haves, out)
+    }
+
+    /// Sends the chunks with the numbers in `ranges` (first and count).
+    ///
+    /// # Errors
+    /// Those of the store and the writer.
+    pub fn send_ranges(&self, ranges: &[(u64, u64)], out: &mut dyn Write) -> Result<(), Error> {
+        let chunks = walk::closure(self.store, self.tree, &mut HashSet::new())?.chunks;
+        let mut chosen = Vec::new();
+        for (first, count) in ranges {
+            let first = usize::try_from(*first).unwrap_or(usize::MAX).min(chunks.len());
+            let end = first.saturating_add(usize::try_from(*count).unwrap_or(usize::MAX)).min(chunks.len());
+            chosen.extend_from_slice(&chunks[first..end]);
+        }
+        self.send_chunks(&chosen, &self.known_haves(), out)
+    }
+
+    fn known_haves(&self) -> Vec<TreeId> {
+        let whole = |tree: &&TreeId| walk::closure(self.store, **tree, &mut HashSet::new()).is_ok();
+        self.haves.iter().filter(whole).copied().collect()
+    }
+
+    /// The old trees and blobs that are not in the new tree: what the new ones replaced.
+    fn structure_base(&self, old: &Closure) -> Result<Vec<Base>, Error> {
+        let mut still = HashSet::new();
+        walk::closure(self.store, self.tree, &mut still)?;
+        let mut base = Vec::new();
+        let mut total = 0;
+        for (_, id) in old.structure.iter().filter(|object| !still.contains(object)) {
+            let len = self.store.find(Kind::Tree, id)?.len() as u64;
+            total += len;
+            if total > (PREFIX_BYTES_MAX / 4) as u64 || base.len() >= PREFIX_RANGES_MAX / 4 {
+                break;
+            }
+            base.push(Base { of: BaseOf::Object, id: *id, start: 0, len });
+        }
+        Ok(base)
+    }
+
+    /// Structure keeps its order, so that parents come first; frames of at most 1 MiB.
+    fn structure_parts(&self, ids: &[ObjectId], base: &[Base]) -> Result<Vec<Part>, Error> {
+        let mut parts = Vec::new();
+        let (mut open, mut bytes) = (Vec::new(), 0);
+        for id in ids {
+            let len = self.store.find(Kind::Tree, id)?.len();
+            if bytes + len > FRAME_BYTES && !open.is_empty() {
+                parts.push(Part::Made(std::mem::take(&mut open), base.to_vec()));
+                bytes = 0;
+            }
+            open.push(*id);
+            bytes += len;
+        }
+        if !open.is_empty() {
+            parts.push(Part::Made(open, base.to_vec()));
+        }
+        Ok(parts)
+    }
+
+    fn send_chunks(&self, chunks: &[Piece], haves: &[TreeId], out: &mut dyn Write) -> Result<(), Error> {
+        let mut parts = Vec::new();
+        let mut plain = chunks.to_vec();
+        if self.deltas && !haves.is_empty() {
+            let needed = chunks.iter().map(|chunk| chunk.0.object()).collect();
+            let plan = delta::plan(self.store, self.tree, haves, &needed)?;
+            plain = plan.plain;
+            parts.extend(plan.deltas.into_iter().map(made));
+        }
+        parts.extend(self.plain_parts(&plain));
+        self.send_parts(parts, out)
+    }
+
+    /// Whole stored frames where all of one is wanted, the rest packed together.
+    fn plain_parts(&self, chunks: &[Piece]) -> Vec<Part> {
+        let mut frames: HashMap<(ObjectId, usize), (Arc<Pack>, HashSet<u32>)> = HashMap::new();
+        let mut order = Vec::new();
+        let mut places = Vec::with_capacity(chunks.len());
+        for (chunk, len) in chunks {
+            let Some((pack, number)) = self.store.locate(&chunk.object()) else { continue };
+            let key = (pack.id().object(), pack.table().place(number).frame);
+            places.push((key, chunk.object(), *len));
+            let frame = frames.entry(key).or_insert_with(|| {
+                order.push(key);
+                (pack, HashSet::new())
+            });
+            frame.1.insert(number);
+        }
+        let is_whole = |key: &(ObjectId, usize)| {
+            let (pack, wanted) = &frames[key];
+            let row = &pack.table().frames()[key.1];
+            row.base.is_empty() && wanted.len() == row.lengths.len()
+        };
+        let mut parts: Vec<Part> = order
+            .iter()
+            .filter(|key| is_whole(key))
+            .map(|key| Part::Stored(frames[key].0.clone(), key.1))
+            .collect();
+        let (mut open, mut bytes) = (Vec::new(), 0);
+        for (_, id, len) in places.iter().filter(|(key, ..)| !is_whole(key)) {
+            if bytes + len > FRAME_BYTES as u64 && !open.is_empty() {
+                parts.push(Part::Made(std::mem::take(&mut open), Vec::new()));
+                bytes = 0;
+            }
+            open.push(*id);
+            bytes += len;
+        }
+        if !open.is_empty() {
+            parts.push(Part::Made(open, Vec::new()));
+        }
+        parts
+    }
+
+    fn send_parts(&self, parts: Vec<Part>, out: &mut dyn Write) -> Result<(), Error> {
+        let make = |part| self.make(part);
+        parallel::ordered(parallel::default_jobs(), parts.into_iter(), make, |made| {
+            let (row, stored) = made?;
+            message::write_frame(out, &row, &stored).map_err(broken)
+        })
+    }
+
+    fn make(&self, part: Part) -> Result<(Frame, Vec<u8>), Error> {
+        let (ids, base) = match part {
+            Part::Stored(pack, number) => {
+                return Ok((pack.table().frames()[number].clone(), pack.stored_frame(number)?));
+            }
+            Part::Made(ids, base) => (ids, base),
+        };
+        let (mut raw, mut lengths) = (Vec::new(), Vec::with_capacity(ids.len()));
+        for id in ids {
+            let bytes = self.store.find(Kind::Chunk, &id)?;
+            lengths.push(bytes.len() as u32);
+            raw.extend_from_slice(&bytes);
+        }
+        let plain = |lengths| {
+            let stored = frame::seal(&raw, PLAIN_LEVEL);
+            (writer::describe(&raw, &stored, lengths, Vec::new()), stored)
+        };
+        if base.is_empty() {
+            return Ok(plain(lengths));
+        }
+        let prefix = self.prefix(&base)?;
+        let stored = frame::seal_with_prefix(&raw, &prefix, DELTA_LEVEL);
+        let row = writer::describe(&raw, &stored, lengths.clone(), base);
+        debug_assert!(open_frame(&row, &stored, self.store).is_ok_and(|opened| opened.is_ok()));
+        Ok((row, stored))
+    }
+
+    fn prefix(&self, base: &[Base]) -> Result<Vec<u8>, Error> {
+        let mut prefix = Vec::new();
+        for part in base {
+            match part.of {
+                BaseOf::Object => {
+                    let bytes = self.store.find(Kind::Chunk, &part.id)?;
+                    prefix.extend_from_slice(&bytes[part.start as usize..(part.start + part.len) as usize]);
+                }
+                BaseOf::Content => walk::read_range(self.store, part, &mut prefix)?,
+            }
+        }
+        Ok(prefix)
+    }
+}
+
+fn made(segment: Segment) -> Part {
+    Part::Made(segment.chunks.iter().map(|chunk| chunk.0.object()).collect(), segment.base)
+}
+
+pub(super) fn broken(error: std::io::Error) -> Error {
+    message::broken("the receiver", error)
+}
