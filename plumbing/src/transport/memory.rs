@@ -13,7 +13,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Bare, BareWrite, Error, Key, Service, Wire, pieces};
+use super::{
+    Bare, BareWrite, Error, Key, Service, Wire,
+    input::{Explained, InputError, Noted},
+    pieces::{self, PieceReader},
+};
 
 /// A bare repository in memory.
 #[derive(Debug, Default)]
@@ -53,7 +57,10 @@ impl Bare for Memory {
             return Ok(None);
         };
         if bytes.len() as u64 > bytes_max {
-            return Err(Error::TooLong { at: key.at(SOURCE), bytes_max });
+            return Err(Error::TooLong {
+                at: key.at(SOURCE),
+                bytes_max,
+            });
         }
         Ok(Some(bytes.to_vec()))
     }
@@ -66,17 +73,26 @@ impl Bare for Memory {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let bytes = self.get(key).ok_or_else(|| Error::NotFound { at: key.at(SOURCE) })?;
-        let slice = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let bytes = self
+            .get(key)
+            .ok_or_else(|| Error::NotFound { at: key.at(SOURCE) })?;
+        let slice = usize::try_from(range.start)
+            .ok()
+            .zip(usize::try_from(range.end).ok());
         let slice = slice.and_then(|(start, end)| bytes.get(start..end));
-        slice.map(<[u8]>::to_vec).ok_or_else(|| Error::Short { at: key.at(SOURCE), end: range.end })
+        slice.map(<[u8]>::to_vec).ok_or_else(|| Error::Short {
+            at: key.at(SOURCE),
+            end: range.end,
+        })
     }
 }
 
 impl BareWrite for Memory {
     fn write(&self, key: &Key, bytes: &mut dyn Read) -> Result<(), Error> {
         let mut whole = Vec::new();
-        bytes.read_to_end(&mut whole).map_err(|e| Error::from_input(&key.at(SOURCE), e))?;
+        bytes
+            .read_to_end(&mut whole)
+            .map_err(|e| Error::from_input(&key.at(SOURCE), e))?;
         self.files_mut().insert(key.clone(), whole.into());
         Ok(())
     }
@@ -92,8 +108,12 @@ impl BareWrite for Memory {
 
     fn list(&self, prefix: &str) -> Result<Vec<(Key, u64)>, Error> {
         let files = self.files();
-        let found = files.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
-        Ok(found.map(|(key, bytes)| (key.clone(), bytes.len() as u64)).collect())
+        let found = files
+            .iter()
+            .filter(|(key, _)| key.as_str().starts_with(prefix));
+        Ok(found
+            .map(|(key, bytes)| (key.clone(), bytes.len() as u64))
+            .collect())
     }
 
     fn delete(&self, key: &Key) -> Result<(), Error> {
@@ -119,15 +139,28 @@ impl Wire for MemoryWire {
         SOURCE.to_owned()
     }
 
-    fn exchange(&self, mut request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
+    fn exchange(&self, request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
         let (mut sender, receiver) = pieces::channel(SOURCE.to_owned());
         let service = Arc::clone(&self.service);
+        let input = InputError::default();
+        let mut request = Noted {
+            request,
+            input: input.clone(),
+        };
         let serve = move || match pieces::run(&*service, &mut request, &mut sender) {
             Ok(()) => sender.finish(),
             Err(error) => tracing::debug!(%error, "a service in memory gave up"),
         };
         let thread = thread::Builder::new().name("pkg-memory-wire".into());
-        thread.spawn(serve).map_err(|e| Error::Setup { at: "a thread".into(), source: e.into() })?;
-        Ok(Box::new(pieces::PieceReader::new(receiver)))
+        thread.spawn(serve).map_err(|e| Error::Setup {
+            at: "a thread".into(),
+            source: e.into(),
+        })?;
+        let answer = Explained {
+            answer: receiver,
+            input,
+            at: SOURCE.to_owned(),
+        };
+        Ok(Box::new(PieceReader::new(answer)))
     }
 }

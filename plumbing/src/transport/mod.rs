@@ -25,6 +25,7 @@
 pub mod address;
 mod error;
 pub mod file;
+mod input;
 mod key;
 pub mod limits;
 pub mod memory;

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Where the next piece comes from. `None` is the clean end.
-pub(crate) trait Source: Send {
+pub(crate) trait Source {
     fn next(&mut self) -> Result<Option<Bytes>, Error>;
 }
 

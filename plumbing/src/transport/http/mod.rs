@@ -130,13 +130,14 @@ impl Bare for Http {
 
     fn try_size(&self, key: &Key) -> Result<Option<u64>, Error> {
         self.site.runtime.block_on(async {
-            match self.ask(Method::HEAD, key, None).await {
-                Ok(answer) => match answer.verdict()? {
-                    Verdict::Absent => Ok(None),
-                    Verdict::Whole if answer.length().is_ok() => answer.length().map(Some),
-                    _ => self.size_by_range(key).await,
-                },
-                Err(Error::Status { status: 405, .. }) => self.size_by_range(key).await,
+            let answer = self.ask(Method::HEAD, key, None).await?;
+            match answer.verdict() {
+                Ok(Verdict::Absent) => Ok(None),
+                Ok(Verdict::Whole) if answer.length().is_ok() => answer.length().map(Some),
+                Ok(_)
+                | Err(Error::Status {
+                    status: 405 | 501, ..
+                }) => self.size_by_range(key).await,
                 Err(error) => Err(error),
             }
         })

@@ -1,12 +1,12 @@
 //! The request half of an exchange on its way up.
 //!
 //! Promises: a request that cannot be read to its end breaks the connection, so that the server never takes it for whole, and
-//! its reader's error is kept for the caller.
+//! its reader's error is noted.
 
 use std::{
     io::{self, Read},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::transport::{
     error::Error,
+    input::InputError,
     limits::{PIECE_BYTES, PIECES_WAITING_MAX},
     pieces::{self, Piece},
 };
@@ -26,7 +27,7 @@ use crate::transport::{
 #[derive(Clone, Default)]
 pub(super) struct Upload {
     moved: Arc<AtomicU64>,
-    error: Arc<Mutex<Option<io::Error>>>,
+    pub(super) input: InputError,
 }
 
 impl Upload {
@@ -36,7 +37,8 @@ impl Upload {
         at: &str,
         mut request: Box<dyn Read + Send>,
     ) -> Result<(Self, Body), Error> {
-        let first = pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(at, e))?;
+        let first =
+            pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(at, e))?;
         let upload = Self::default();
         if first.last {
             return Ok((upload, Body::from(first.bytes)));
@@ -68,7 +70,7 @@ impl Upload {
                     self.moved.fetch_add(length, Relaxed);
                 }
                 Err(error) => {
-                    *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    self.input.note(error);
                     let _ = sender.blocking_send(Err(io::ErrorKind::BrokenPipe.into()));
                     return;
                 }
@@ -80,13 +82,5 @@ impl Upload {
     /// Bytes that went up since the last call.
     pub(super) fn moved(&self) -> u64 {
         self.moved.swap(0, Relaxed)
-    }
-
-    /// `error`, or what went wrong with the request and caused it.
-    pub(super) fn explain(&self, at: &str, error: Error) -> Error {
-        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(cause) => Error::from_input(at, cause),
-            None => error,
-        }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use bytes::Bytes;
 use reqwest::{Method, Response, header};
 use tokio::time::timeout;
 
@@ -13,10 +12,7 @@ use super::{
     upload::Upload,
 };
 use crate::transport::{
-    Wire,
-    address::WebUrl,
-    error::Error,
-    pieces::{PieceReader, Source},
+    Wire, address::WebUrl, error::Error, input::Explained, pieces::PieceReader,
 };
 
 /// A peer that speaks over HTTP.
@@ -71,7 +67,9 @@ impl HttpWire {
             Verdict::Whole | Verdict::Absent => {
                 Err(answer.nonsense("this server does not speak the sync protocol"))
             }
-            Verdict::Part | Verdict::Beyond => Err(answer.nonsense("a part, where the whole was asked for")),
+            Verdict::Part | Verdict::Beyond => {
+                Err(answer.nonsense("a part, where the whole was asked for"))
+            }
         }
     }
 }
@@ -85,20 +83,11 @@ impl Wire for HttpWire {
         let (upload, body) = Upload::start(self.site.runtime, &self.at, request)?;
         let sent = self.site.runtime.block_on(self.send(body, &upload));
         let answer = sent.and_then(|response| self.accept(response));
-        let answer = answer.map_err(|error| upload.explain(&self.at, error))?;
-        Ok(Box::new(PieceReader::new(Explained { answer, upload, at: self.at.clone() })))
-    }
-}
-
-/// An answer that blames our own request where that broke it.
-struct Explained {
-    answer: Answer,
-    upload: Upload,
-    at: String,
-}
-
-impl Source for Explained {
-    fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        self.answer.next().map_err(|error| self.upload.explain(&self.at, error))
+        let answer = answer.map_err(|error| upload.input.explain(&self.at, error))?;
+        Ok(Box::new(PieceReader::new(Explained {
+            answer,
+            input: upload.input,
+            at: self.at.clone(),
+        })))
     }
 }

@@ -9,7 +9,7 @@
 mod stream;
 
 use std::{
-    io::{self, Read, Write},
+    io::{Read, Write},
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -27,6 +27,7 @@ use url::Url;
 pub(super) use self::stream::{Incoming, Outgoing, Reset};
 use super::{
     Error, Wire,
+    input::{Explained, InputError},
     limits::{Limits, PEER_IDLE, PEER_KEEP_ALIVE, PIECE_BYTES},
     pieces::{self, Piece, PieceReader, Source},
     runtime::runtime,
@@ -59,8 +60,15 @@ impl Client {
     pub fn bind(options: Options) -> Result<Arc<Self>, Error> {
         let runtime = runtime()?;
         let bound = runtime.block_on(builder(&options.relays).bind());
-        let endpoint = bound.map_err(|e| Error::Setup { at: "an iroh endpoint".into(), source: e.into() })?;
-        Ok(Arc::new(Self { endpoint, runtime, options }))
+        let endpoint = bound.map_err(|e| Error::Setup {
+            at: "an iroh endpoint".into(),
+            source: e.into(),
+        })?;
+        Ok(Arc::new(Self {
+            endpoint,
+            runtime,
+            options,
+        }))
     }
 
     /// A wire to the peer of a ticket, or of an endpoint id if there are relays. Nothing is sent yet.
@@ -71,7 +79,12 @@ impl Client {
         let address = parse(address, &self.options.relays)?;
         let shown = format!("iroh:{}", address.id.fmt_short());
         Ok(IrohWire {
-            link: Arc::new(Link { client: Arc::clone(self), address, shown, kept: Mutex::default() }),
+            link: Arc::new(Link {
+                client: Arc::clone(self),
+                address,
+                shown,
+                kept: Mutex::default(),
+            }),
         })
     }
 }
@@ -97,7 +110,9 @@ pub(super) fn close(runtime: &Runtime, endpoint: &Endpoint) {
 ///
 /// The receive windows stay as they are: larger ones make the QUIC layer drop whole connections under loss.
 pub(super) fn builder(relays: &[Url]) -> Builder {
-    let idle = PEER_IDLE.try_into().expect("ten seconds are a valid idle timeout");
+    let idle = PEER_IDLE
+        .try_into()
+        .expect("ten seconds are a valid idle timeout");
     let transport = QuicTransportConfig::builder()
         .max_idle_timeout(Some(idle))
         .default_path_max_idle_timeout(PEER_IDLE)
@@ -108,16 +123,22 @@ pub(super) fn builder(relays: &[Url]) -> Builder {
         [] => RelayMode::Disabled,
         urls => RelayMode::custom(urls.iter().cloned().map(RelayUrl::from)),
     };
-    Endpoint::builder(presets::Minimal).relay_mode(relays).transport_config(transport)
+    Endpoint::builder(presets::Minimal)
+        .relay_mode(relays)
+        .transport_config(transport)
 }
 
 fn parse(text: &str, relays: &[Url]) -> Result<EndpointAddr, Error> {
-    let fault = |reason| Error::Address { text: text.chars().take(200).collect(), reason };
+    let fault = |reason| Error::Address {
+        text: text.chars().take(200).collect(),
+        reason,
+    };
     let text = text.strip_prefix("iroh:").unwrap_or(text);
     if let Ok(ticket) = EndpointTicket::from_str(text) {
         return Ok(ticket.into());
     }
-    let id = EndpointId::from_str(text).map_err(|_| fault("it is neither a ticket nor an endpoint id"))?;
+    let id = EndpointId::from_str(text)
+        .map_err(|_| fault("it is neither a ticket nor an endpoint id"))?;
     if relays.is_empty() {
         return Err(fault(
             "an endpoint id alone can be reached by way of a relay only, and none is configured",
@@ -160,8 +181,9 @@ impl Link {
         }
         let connection = self.connect().await?;
         let stream = timeout(self.connect_timeout(), connection.open_bi()).await;
-        let stream =
-            stream.map_err(|_| self.unreachable("no stream in time"))?.map_err(|e| self.unreachable(e))?;
+        let stream = stream
+            .map_err(|_| self.unreachable("no stream in time"))?
+            .map_err(|e| self.unreachable(e))?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         Ok(stream)
     }
@@ -175,7 +197,10 @@ impl Link {
     }
 
     fn kept(&self) -> Option<Connection> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -183,7 +208,10 @@ impl Link {
     }
 
     fn unreachable(&self, cause: impl Into<super::Cause>) -> Error {
-        Error::Connect { at: self.shown.clone(), source: cause.into() }
+        Error::Connect {
+            at: self.shown.clone(),
+            source: cause.into(),
+        }
     }
 }
 
@@ -194,26 +222,30 @@ impl Wire for IrohWire {
 
     fn exchange(&self, mut request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
         let link = &self.link;
-        let first =
-            pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(&link.shown, e))?;
+        let first = pieces::read_piece(&mut request, PIECE_BYTES)
+            .map_err(|e| Error::from_input(&link.shown, e))?;
         let runtime = link.client.runtime;
         let (send, receive) = runtime.block_on(link.open())?;
         let limits = link.client.options.limits;
         let answer = Answer {
             incoming: Incoming::new(runtime, link.shown.clone(), receive, limits),
-            error: Arc::default(),
-            link: Arc::clone(link),
+            _link: Arc::clone(link),
         };
+        let input = InputError::default();
         let mut outgoing = Outgoing::new(runtime, send, limits.idle_timeout);
         if first.last {
             // A peer may answer without wanting to read; its answer tells more than our failure to write.
             let _ = outgoing.write_all(&first.bytes);
             outgoing.finish();
         } else {
-            let error = Arc::clone(&answer.error);
-            runtime.spawn_blocking(move || pump(outgoing, first, request, &error));
+            let input = input.clone();
+            runtime.spawn_blocking(move || pump(outgoing, first, request, &input));
         }
-        Ok(Box::new(PieceReader::new(answer)))
+        Ok(Box::new(PieceReader::new(Explained {
+            answer,
+            input,
+            at: link.shown.clone(),
+        })))
     }
 }
 
@@ -222,7 +254,7 @@ fn pump(
     mut outgoing: Outgoing,
     first: Piece,
     mut request: Box<dyn Read + Send>,
-    error: &Mutex<Option<io::Error>>,
+    input: &InputError,
 ) {
     let mut piece = first;
     loop {
@@ -235,7 +267,7 @@ fn pump(
         piece = match pieces::read_piece(&mut request, PIECE_BYTES) {
             Ok(next) => next,
             Err(cause) => {
-                *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+                input.note(cause);
                 return outgoing.reset(Reset::GaveUp);
             }
         };
@@ -245,16 +277,12 @@ fn pump(
 /// The answer half. It keeps the connection and our endpoint open while it is read.
 struct Answer {
     incoming: Incoming,
-    error: Arc<Mutex<Option<io::Error>>>,
-    link: Arc<Link>,
+    _link: Arc<Link>,
 }
 
 impl Source for Answer {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        self.incoming.next().map_err(|error| {
-            let cause = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
-            cause.map_or(error, |cause| Error::from_input(&self.link.shown, cause))
-        })
+        self.incoming.next()
     }
 }
 

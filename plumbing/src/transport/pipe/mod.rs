@@ -60,9 +60,10 @@ fn read_frame(from: &mut dyn Read) -> io::Result<Option<Frame>> {
     match u32::from_be_bytes(head) {
         WHOLE => Ok(Some(Frame::Whole)),
         VOID => Ok(Some(Frame::Void)),
-        length if length > FRAME_BYTES_MAX => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than 1 MiB"))
-        }
+        length if length > FRAME_BYTES_MAX => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a frame is longer than 1 MiB",
+        )),
         length => {
             let mut bytes = vec![0; length as usize];
             from.read_exact(&mut bytes)?;
@@ -89,9 +90,17 @@ fn read_head(from: &mut dyn Read, head: &mut [u8; 4]) -> io::Result<bool> {
 ///
 /// # Errors
 /// Trouble with the streams themselves. A service's error ends its exchange, not the server.
-pub fn serve(mut input: impl Read + Send, mut output: impl Write, service: &dyn Service) -> io::Result<()> {
+pub fn serve(
+    mut input: impl Read,
+    mut output: impl Write,
+    service: &dyn Service,
+) -> io::Result<()> {
     while let Some(first) = read_frame(&mut input)? {
-        let mut half = PieceReader::new(Half { from: &mut input, first: Some(first), marked: false });
+        let mut half = PieceReader::new(Half {
+            from: &mut input,
+            first: Some(first),
+            marked: false,
+        });
         let outcome = pieces::run(service, &mut half, &mut Chunks(&mut output));
         if let Err(error) = &outcome {
             tracing::debug!(%error, "a service behind a pipe gave up");
@@ -143,7 +152,7 @@ impl<R: Read> Half<R> {
     }
 }
 
-impl<R: Read + Send> Source for Half<R> {
+impl<R: Read> Source for Half<R> {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         match self.frame() {
             Ok(Frame::Chunk(bytes)) => Ok(Some(bytes)),
