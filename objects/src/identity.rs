@@ -251,7 +251,7 @@ pub enum Error {
         /// The identity.
         id: IdentityId,
         /// Why.
-        source: SignedError,
+        source: Box<SignedError>,
     },
 }
 
@@ -284,7 +284,7 @@ impl Chain {
         if first.id().object() != id.object() {
             return Err(Error::NotFirst { id, found: first.id() });
         }
-        let signed = |source| Error::Signed { id, source };
+        let signed = |source| Error::Signed { id, source: Box::new(source) };
         let document = first.parse().map_err(|e| signed(e.into()))?;
         let verified = first.verify(&document.roles.root, "root").map_err(signed)?;
         if verified.n != 0 {
@@ -300,7 +300,7 @@ impl Chain {
     /// `Unrevoked` and `TooLong` as they say.
     pub fn extend(&mut self, next: &Signed<Identity>) -> Result<(), Error> {
         let id = self.id;
-        let signed = |source| Error::Signed { id, source };
+        let signed = |source| Error::Signed { id, source: Box::new(source) };
         let last = self.head();
         let verified = next.verify(&last.roles.root, "root").map_err(signed)?;
         next.verify(&verified.roles.root, "root").map_err(signed)?;

@@ -39,9 +39,7 @@ pub(crate) struct Explained<S> {
 
 impl<S: Source> Source for Explained<S> {
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        self.answer
-            .next()
-            .map_err(|error| self.input.explain(&self.at, error))
+        self.answer.next().map_err(|error| self.input.explain(&self.at, error))
     }
 }
 

@@ -16,8 +16,10 @@ pub const PIECE_BYTES: usize = 64 << 10;
 pub const PIECES_WAITING_MAX: usize = 8;
 /// Bytes in one frame of a pipe; a longer one is noise on the line, not a frame.
 pub const FRAME_BYTES_MAX: u32 = 1 << 20;
-/// Bytes of a file that a host holds in memory for one reader.
-pub const FILE_PIECE_BYTES: u64 = 1 << 20;
+/// Bytes of a large file that a host holds in memory for one client.
+pub const FILE_PIECE_BYTES: u64 = 256 << 10;
+/// Bytes up to which a host reads a file at one moment, because it may be one that is replaced.
+pub const FILE_WHOLE_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of headers that a host reads before it answers 431.
 #[cfg(feature = "net")]

@@ -57,10 +57,7 @@ impl Bare for Memory {
             return Ok(None);
         };
         if bytes.len() as u64 > bytes_max {
-            return Err(Error::TooLong {
-                at: key.at(SOURCE),
-                bytes_max,
-            });
+            return Err(Error::TooLong { at: key.at(SOURCE), bytes_max });
         }
         Ok(Some(bytes.to_vec()))
     }
@@ -73,26 +70,17 @@ impl Bare for Memory {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let bytes = self
-            .get(key)
-            .ok_or_else(|| Error::NotFound { at: key.at(SOURCE) })?;
-        let slice = usize::try_from(range.start)
-            .ok()
-            .zip(usize::try_from(range.end).ok());
+        let bytes = self.get(key).ok_or_else(|| Error::NotFound { at: key.at(SOURCE) })?;
+        let slice = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
         let slice = slice.and_then(|(start, end)| bytes.get(start..end));
-        slice.map(<[u8]>::to_vec).ok_or_else(|| Error::Short {
-            at: key.at(SOURCE),
-            end: range.end,
-        })
+        slice.map(<[u8]>::to_vec).ok_or_else(|| Error::Short { at: key.at(SOURCE), end: range.end })
     }
 }
 
 impl BareWrite for Memory {
     fn write(&self, key: &Key, bytes: &mut dyn Read) -> Result<(), Error> {
         let mut whole = Vec::new();
-        bytes
-            .read_to_end(&mut whole)
-            .map_err(|e| Error::from_input(&key.at(SOURCE), e))?;
+        bytes.read_to_end(&mut whole).map_err(|e| Error::from_input(&key.at(SOURCE), e))?;
         self.files_mut().insert(key.clone(), whole.into());
         Ok(())
     }
@@ -108,12 +96,8 @@ impl BareWrite for Memory {
 
     fn list(&self, prefix: &str) -> Result<Vec<(Key, u64)>, Error> {
         let files = self.files();
-        let found = files
-            .iter()
-            .filter(|(key, _)| key.as_str().starts_with(prefix));
-        Ok(found
-            .map(|(key, bytes)| (key.clone(), bytes.len() as u64))
-            .collect())
+        let found = files.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
+        Ok(found.map(|(key, bytes)| (key.clone(), bytes.len() as u64)).collect())
     }
 
     fn delete(&self, key: &Key) -> Result<(), Error> {
@@ -143,24 +127,14 @@ impl Wire for MemoryWire {
         let (mut sender, receiver) = pieces::channel(SOURCE.to_owned());
         let service = Arc::clone(&self.service);
         let input = InputError::default();
-        let mut request = Noted {
-            request,
-            input: input.clone(),
-        };
+        let mut request = Noted { request, input: input.clone() };
         let serve = move || match pieces::run(&*service, &mut request, &mut sender) {
             Ok(()) => sender.finish(),
             Err(error) => tracing::debug!(%error, "a service in memory gave up"),
         };
         let thread = thread::Builder::new().name("pkg-memory-wire".into());
-        thread.spawn(serve).map_err(|e| Error::Setup {
-            at: "a thread".into(),
-            source: e.into(),
-        })?;
-        let answer = Explained {
-            answer: receiver,
-            input,
-            at: SOURCE.to_owned(),
-        };
+        thread.spawn(serve).map_err(|e| Error::Setup { at: "a thread".into(), source: e.into() })?;
+        let answer = Explained { answer: receiver, input, at: SOURCE.to_owned() };
         Ok(Box::new(PieceReader::new(answer)))
     }
 }

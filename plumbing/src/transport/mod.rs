@@ -10,10 +10,10 @@
 //! | | [`Bare`] | [`BareWrite`] | [`Wire`] |
 //! |---|---|---|---|
 //! | [`file::Folder`], [`memory::Memory`] | yes | yes | |
-//! | [`http::Http`] | yes | | |
-//! | [`memory::MemoryWire`], [`pipe::PipeWire`], [`http::HttpWire`], [`iroh::IrohWire`] | | | yes |
+//! | `http::Http` | yes | | |
+//! | [`memory::MemoryWire`], [`pipe::PipeWire`], `http::HttpWire`, `iroh::IrohWire` | | | yes |
 //!
-//! [`retry::Retry`], [`meter::Metered`] and [`subset::Subset`] wrap the traits; [`host::Host`] serves a `Bare` and a `Service` over
+//! [`retry::Retry`], [`meter::Metered`] and [`subset::Subset`] wrap the traits; `host::Host` serves a `Bare` and a `Service` over
 //! HTTP and iroh; [`address::Address`] reads what a person types.
 //!
 //! Promises: the public interface blocks and shows no async; every wait and every buffer has a bound ([`limits`]); what broke

@@ -1,3 +1,5 @@
 //! Integration tests, one binary.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
 mod transport;

@@ -80,8 +80,7 @@ fn work(site: &Site, body: BodyDataStream, sender: mpsc::Sender<Option<Bytes>>, 
             drop(answer);
         }
     }
-    let mut rest = request.into_source();
-    while let Ok(Some(_)) = rest.next() {}
+    request.into_source().drain();
 }
 
 /// The head of the answer as soon as it is certain, with the body behind it.
@@ -124,6 +123,15 @@ struct RequestBody {
     too_long: Arc<AtomicBool>,
     pace: Pace,
     idle: Duration,
+}
+
+impl RequestBody {
+    fn drain(mut self) {
+        if self.too_long.load(Relaxed) {
+            return self.runtime.block_on(linger(self.body));
+        }
+        while let Ok(Some(_)) = self.next() {}
+    }
 }
 
 impl Source for RequestBody {

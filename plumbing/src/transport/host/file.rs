@@ -13,7 +13,11 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::{Site, web::status};
-use crate::transport::{error::Error, key::Key, limits::FILE_PIECE_BYTES};
+use crate::transport::{
+    error::Error,
+    key::Key,
+    limits::{FILE_PIECE_BYTES, FILE_WHOLE_BYTES_MAX},
+};
 
 /// Answers for `key`. To HEAD the server below sends the same without its body.
 pub(super) async fn serve(site: Arc<Site>, key: Key, headers: &HeaderMap) -> Response<Body> {
@@ -38,7 +42,7 @@ fn refused(key: &Key, error: &Error) -> Response<Body> {
 
 async fn whole(site: Arc<Site>, key: Key) -> Result<Response<Body>, Error> {
     let wanted = key.clone();
-    match blocking(&site, move |site| site.files.try_read(&wanted, FILE_PIECE_BYTES)).await {
+    match blocking(&site, move |site| site.files.try_read(&wanted, FILE_WHOLE_BYTES_MAX)).await {
         Ok(Some(bytes)) => Ok(found(StatusCode::OK, bytes.len() as u64, Body::from(bytes))),
         Ok(None) => Ok(status(StatusCode::NOT_FOUND)),
         Err(Error::TooLong { .. }) => {

@@ -57,15 +57,9 @@ impl Answer {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Verdict::Absent),
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(Verdict::Beyond),
             StatusCode::TOO_MANY_REQUESTS => Err(self.unavailable()),
-            StatusCode::NOT_IMPLEMENTED => Err(Error::Status {
-                at,
-                status: status.as_u16(),
-            }),
+            StatusCode::NOT_IMPLEMENTED => Err(Error::Status { at, status: status.as_u16() }),
             _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                Err(Error::Redirect {
-                    at,
-                    source: "there is no web address to follow".into(),
-                })
+                Err(Error::Redirect { at, source: "there is no web address to follow".into() })
             }
             _ if status.is_server_error() => Err(self.unavailable()),
             _ if status.is_success() => Err(self.nonsense("a success that is none of a file")),

@@ -134,10 +134,7 @@ impl Bare for Http {
             match answer.verdict() {
                 Ok(Verdict::Absent) => Ok(None),
                 Ok(Verdict::Whole) if answer.length().is_ok() => answer.length().map(Some),
-                Ok(_)
-                | Err(Error::Status {
-                    status: 405 | 501, ..
-                }) => self.size_by_range(key).await,
+                Ok(_) | Err(Error::Status { status: 405 | 501, .. }) => self.size_by_range(key).await,
                 Err(error) => Err(error),
             }
         })

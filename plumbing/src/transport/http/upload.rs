@@ -37,8 +37,7 @@ impl Upload {
         at: &str,
         mut request: Box<dyn Read + Send>,
     ) -> Result<(Self, Body), Error> {
-        let first =
-            pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(at, e))?;
+        let first = pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(at, e))?;
         let upload = Self::default();
         if first.last {
             return Ok((upload, Body::from(first.bytes)));

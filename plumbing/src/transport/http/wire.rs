@@ -11,9 +11,7 @@ use super::{
     client,
     upload::Upload,
 };
-use crate::transport::{
-    Wire, address::WebUrl, error::Error, input::Explained, pieces::PieceReader,
-};
+use crate::transport::{Wire, address::WebUrl, error::Error, input::Explained, pieces::PieceReader};
 
 /// A peer that speaks over HTTP.
 pub struct HttpWire {
@@ -67,9 +65,7 @@ impl HttpWire {
             Verdict::Whole | Verdict::Absent => {
                 Err(answer.nonsense("this server does not speak the sync protocol"))
             }
-            Verdict::Part | Verdict::Beyond => {
-                Err(answer.nonsense("a part, where the whole was asked for"))
-            }
+            Verdict::Part | Verdict::Beyond => Err(answer.nonsense("a part, where the whole was asked for")),
         }
     }
 }
@@ -84,10 +80,6 @@ impl Wire for HttpWire {
         let sent = self.site.runtime.block_on(self.send(body, &upload));
         let answer = sent.and_then(|response| self.accept(response));
         let answer = answer.map_err(|error| upload.input.explain(&self.at, error))?;
-        Ok(Box::new(PieceReader::new(Explained {
-            answer,
-            input: upload.input,
-            at: self.at.clone(),
-        })))
+        Ok(Box::new(PieceReader::new(Explained { answer, input: upload.input, at: self.at.clone() })))
     }
 }

@@ -1,6 +1,7 @@
 //! Peers over iroh: QUIC that finds its way between machines, addressed by key.
 //!
-//! Each exchange is one bidirectional stream of a kept connection. Streams end cleanly or are reset with a code of [`Reset`].
+//! Each exchange is one bidirectional stream of a kept connection. Streams end cleanly or are reset with a code; the codes
+//! are those of HTTP.
 //!
 //! Promises: no server of anybody else is asked, no relay is used but those named in [`Options`]; the other side is who the
 //! ticket says, by the handshake of the connection.
@@ -60,15 +61,8 @@ impl Client {
     pub fn bind(options: Options) -> Result<Arc<Self>, Error> {
         let runtime = runtime()?;
         let bound = runtime.block_on(builder(&options.relays).bind());
-        let endpoint = bound.map_err(|e| Error::Setup {
-            at: "an iroh endpoint".into(),
-            source: e.into(),
-        })?;
-        Ok(Arc::new(Self {
-            endpoint,
-            runtime,
-            options,
-        }))
+        let endpoint = bound.map_err(|e| Error::Setup { at: "an iroh endpoint".into(), source: e.into() })?;
+        Ok(Arc::new(Self { endpoint, runtime, options }))
     }
 
     /// A wire to the peer of a ticket, or of an endpoint id if there are relays. Nothing is sent yet.
@@ -79,12 +73,7 @@ impl Client {
         let address = parse(address, &self.options.relays)?;
         let shown = format!("iroh:{}", address.id.fmt_short());
         Ok(IrohWire {
-            link: Arc::new(Link {
-                client: Arc::clone(self),
-                address,
-                shown,
-                kept: Mutex::default(),
-            }),
+            link: Arc::new(Link { client: Arc::clone(self), address, shown, kept: Mutex::default() }),
         })
     }
 }
@@ -110,9 +99,7 @@ pub(super) fn close(runtime: &Runtime, endpoint: &Endpoint) {
 ///
 /// The receive windows stay as they are: larger ones make the QUIC layer drop whole connections under loss.
 pub(super) fn builder(relays: &[Url]) -> Builder {
-    let idle = PEER_IDLE
-        .try_into()
-        .expect("ten seconds are a valid idle timeout");
+    let idle = PEER_IDLE.try_into().expect("ten seconds are a valid idle timeout");
     let transport = QuicTransportConfig::builder()
         .max_idle_timeout(Some(idle))
         .default_path_max_idle_timeout(PEER_IDLE)
@@ -123,22 +110,16 @@ pub(super) fn builder(relays: &[Url]) -> Builder {
         [] => RelayMode::Disabled,
         urls => RelayMode::custom(urls.iter().cloned().map(RelayUrl::from)),
     };
-    Endpoint::builder(presets::Minimal)
-        .relay_mode(relays)
-        .transport_config(transport)
+    Endpoint::builder(presets::Minimal).relay_mode(relays).transport_config(transport)
 }
 
 fn parse(text: &str, relays: &[Url]) -> Result<EndpointAddr, Error> {
-    let fault = |reason| Error::Address {
-        text: text.chars().take(200).collect(),
-        reason,
-    };
+    let fault = |reason| Error::Address { text: text.chars().take(200).collect(), reason };
     let text = text.strip_prefix("iroh:").unwrap_or(text);
     if let Ok(ticket) = EndpointTicket::from_str(text) {
         return Ok(ticket.into());
     }
-    let id = EndpointId::from_str(text)
-        .map_err(|_| fault("it is neither a ticket nor an endpoint id"))?;
+    let id = EndpointId::from_str(text).map_err(|_| fault("it is neither a ticket nor an endpoint id"))?;
     if relays.is_empty() {
         return Err(fault(
             "an endpoint id alone can be reached by way of a relay only, and none is configured",
@@ -181,9 +162,8 @@ impl Link {
         }
         let connection = self.connect().await?;
         let stream = timeout(self.connect_timeout(), connection.open_bi()).await;
-        let stream = stream
-            .map_err(|_| self.unreachable("no stream in time"))?
-            .map_err(|e| self.unreachable(e))?;
+        let stream =
+            stream.map_err(|_| self.unreachable("no stream in time"))?.map_err(|e| self.unreachable(e))?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         Ok(stream)
     }
@@ -197,10 +177,7 @@ impl Link {
     }
 
     fn kept(&self) -> Option<Connection> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -208,10 +185,7 @@ impl Link {
     }
 
     fn unreachable(&self, cause: impl Into<super::Cause>) -> Error {
-        Error::Connect {
-            at: self.shown.clone(),
-            source: cause.into(),
-        }
+        Error::Connect { at: self.shown.clone(), source: cause.into() }
     }
 }
 
@@ -222,8 +196,8 @@ impl Wire for IrohWire {
 
     fn exchange(&self, mut request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
         let link = &self.link;
-        let first = pieces::read_piece(&mut request, PIECE_BYTES)
-            .map_err(|e| Error::from_input(&link.shown, e))?;
+        let first =
+            pieces::read_piece(&mut request, PIECE_BYTES).map_err(|e| Error::from_input(&link.shown, e))?;
         let runtime = link.client.runtime;
         let (send, receive) = runtime.block_on(link.open())?;
         let limits = link.client.options.limits;
@@ -241,21 +215,12 @@ impl Wire for IrohWire {
             let input = input.clone();
             runtime.spawn_blocking(move || pump(outgoing, first, request, &input));
         }
-        Ok(Box::new(PieceReader::new(Explained {
-            answer,
-            input,
-            at: link.shown.clone(),
-        })))
+        Ok(Box::new(PieceReader::new(Explained { answer, input, at: link.shown.clone() })))
     }
 }
 
 /// Sends the request; one that cannot be read to its end leaves the stream reset.
-fn pump(
-    mut outgoing: Outgoing,
-    first: Piece,
-    mut request: Box<dyn Read + Send>,
-    input: &InputError,
-) {
+fn pump(mut outgoing: Outgoing, first: Piece, mut request: Box<dyn Read + Send>, input: &InputError) {
     let mut piece = first;
     loop {
         if outgoing.write_all(&piece.bytes).is_err() {

@@ -39,11 +39,7 @@ impl PipeWire {
     ///
     /// # Errors
     /// [`Error::Connect`] if it cannot be started.
-    pub fn spawn(
-        source: impl Into<String>,
-        mut command: Command,
-        limits: Limits,
-    ) -> Result<Self, Error> {
+    pub fn spawn(source: impl Into<String>, mut command: Command, limits: Limits) -> Result<Self, Error> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let seat = Seat {
             source: source.into(),
@@ -54,9 +50,7 @@ impl PipeWire {
         };
         let link = seat.start()?;
         seat.put(Place::Idle(link));
-        Ok(Self {
-            seat: Arc::new(seat),
-        })
+        Ok(Self { seat: Arc::new(seat) })
     }
 }
 
@@ -67,8 +61,8 @@ impl Wire for PipeWire {
 
     fn exchange(&self, mut request: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Error> {
         let at = &self.seat.source;
-        let first = pieces::read_piece(&mut request, INLINE_BYTES_MAX)
-            .map_err(|e| Error::from_input(at, e))?;
+        let first =
+            pieces::read_piece(&mut request, INLINE_BYTES_MAX).map_err(|e| Error::from_input(at, e))?;
         let mut answer = Answer {
             link: Some(self.seat.take()?),
             pump: None,
@@ -107,12 +101,7 @@ impl Seat {
             match std::mem::replace(&mut *place, Place::Taken) {
                 Place::Idle(link) => return Ok(link),
                 Place::Empty => break,
-                Place::Taken => {
-                    place = self
-                        .freed
-                        .wait(place)
-                        .unwrap_or_else(PoisonError::into_inner)
-                }
+                Place::Taken => place = self.freed.wait(place).unwrap_or_else(PoisonError::into_inner),
             }
         }
         drop(place);
@@ -126,25 +115,12 @@ impl Seat {
     }
 
     fn start(&self) -> Result<Link, Error> {
-        let fail = |e: io::Error| Error::Connect {
-            at: self.source.clone(),
-            source: e.into(),
-        };
+        let fail = |e: io::Error| Error::Connect { at: self.source.clone(), source: e.into() };
         let mut child = held(&self.command).spawn().map_err(fail)?;
-        let to = child
-            .stdin
-            .take()
-            .expect("standard input is a pipe: `spawn` asked for one");
-        let from = child
-            .stdout
-            .take()
-            .expect("standard output is a pipe: `spawn` asked for one");
+        let to = child.stdin.take().expect("standard input is a pipe: `spawn` asked for one");
+        let from = child.stdout.take().expect("standard output is a pipe: `spawn` asked for one");
         let frames = read_aside(from).map_err(fail)?;
-        Ok(Link {
-            to: Some(Box::new(to)),
-            frames: Some(frames),
-            child,
-        })
+        Ok(Link { to: Some(Box::new(to)), frames: Some(frames), child })
     }
 }
 
@@ -161,8 +137,8 @@ fn read_aside(mut from: impl Read + Send + 'static) -> io::Result<Frames> {
     let (sender, receiver) = mpsc::sync_channel(PIECES_WAITING_MAX);
     let read = move || {
         loop {
-            let frame = read_frame(&mut from)
-                .and_then(|frame| frame.ok_or(io::ErrorKind::UnexpectedEof.into()));
+            let frame =
+                read_frame(&mut from).and_then(|frame| frame.ok_or(io::ErrorKind::UnexpectedEof.into()));
             let failed = frame.is_err();
             if sender.send(frame).is_err() || failed {
                 return;
@@ -207,10 +183,7 @@ impl Answer {
     /// A child that ended early may have answered all the same, so that a failure to write is judged by the answer.
     fn send_whole(&mut self, bytes: &[u8]) {
         let Some(link) = &mut self.link else { return };
-        let sent = link
-            .to
-            .as_mut()
-            .map(|to| write_chunk(to, bytes).and_then(|()| write_mark(to, WHOLE)));
+        let sent = link.to.as_mut().map(|to| write_chunk(to, bytes).and_then(|()| write_mark(to, WHOLE)));
         if !matches!(sent, Some(Ok(()))) {
             link.to = None;
         }
@@ -224,18 +197,12 @@ impl Answer {
         let input = self.input.clone();
         let thread = thread::Builder::new().name("pkg-pipe-request".into());
         let pump = thread.spawn(move || pump(to, first, request, &input));
-        self.pump = Some(pump.map_err(|e| Error::Setup {
-            at: "a thread".into(),
-            source: e.into(),
-        })?);
+        self.pump = Some(pump.map_err(|e| Error::Setup { at: "a thread".into(), source: e.into() })?);
         Ok(())
     }
 
     fn broken(&self, cause: impl Into<Cause>) -> Error {
-        Error::Broken {
-            at: self.seat.source.clone(),
-            source: cause.into(),
-        }
+        Error::Broken { at: self.seat.source.clone(), source: cause.into() }
     }
 
     /// The child has marked its answer, so it has read, or will read, the whole request: both sides stand between two exchanges.
@@ -246,11 +213,7 @@ impl Answer {
         if let Some(pump) = self.pump.take() {
             link.to = pump.join().ok().flatten();
         }
-        let place = if link.to.is_some() {
-            Place::Idle(link)
-        } else {
-            Place::Empty
-        };
+        let place = if link.to.is_some() { Place::Idle(link) } else { Place::Empty };
         self.seat.put(place);
     }
 }
@@ -272,21 +235,16 @@ impl Source for Answer {
                 let at = self.seat.source.clone();
                 Err(self.input.explain(&self.seat.source, Error::GaveUp { at }))
             }
-            Ok(Err(e)) if e.kind() == io::ErrorKind::InvalidData => Err(Error::Answer {
-                at: self.seat.source.clone(),
-                reason: "a frame is longer than 1 MiB",
-            }),
+            Ok(Err(e)) if e.kind() == io::ErrorKind::InvalidData => {
+                Err(Error::Answer { at: self.seat.source.clone(), reason: "a frame is longer than 1 MiB" })
+            }
             Ok(Err(e)) => Err(self.broken(e)),
             Err(RecvTimeoutError::Disconnected) => Err(self.broken("its output has ended")),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(link) = &mut self.link {
                     let _ = link.child.kill();
                 }
-                Err(Error::Stalled {
-                    at: self.seat.source.clone(),
-                    bytes: 0,
-                    seconds: idle.as_secs(),
-                })
+                Err(Error::Stalled { at: self.seat.source.clone(), bytes: 0, seconds: idle.as_secs() })
             }
         }
     }
@@ -302,16 +260,8 @@ impl Drop for Answer {
 }
 
 /// Sends `first` and the rest of `request`. Returns the sink if it stands behind a mark and can be used again.
-fn pump(
-    mut to: Sink,
-    first: Bytes,
-    mut request: Box<dyn Read + Send>,
-    input: &InputError,
-) -> Option<Sink> {
-    let mut piece = Ok(pieces::Piece {
-        bytes: first,
-        last: false,
-    });
+fn pump(mut to: Sink, first: Bytes, mut request: Box<dyn Read + Send>, input: &InputError) -> Option<Sink> {
+    let mut piece = Ok(pieces::Piece { bytes: first, last: false });
     loop {
         match piece {
             Ok(pieces::Piece { bytes, last }) => {

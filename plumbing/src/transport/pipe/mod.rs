@@ -12,7 +12,7 @@
 //! The server reads a request to its mark even if the service did not care for all of it, so that both sides agree where the next
 //! one begins. End of input in front of a request ends the server.
 //!
-//! Promises: the contract of [`Wire`]; a child that is silent for [`Limits::idle_timeout`](super::limits::Limits::idle_timeout) is ended and the next exchange starts a
+//! Promises: the contract of [`Wire`](super::Wire); a child that is silent for [`Limits::idle_timeout`](super::limits::Limits::idle_timeout) is ended and the next exchange starts a
 //! new one.
 //! Leaves to others: which program that is; encryption (ssh); versions (the protocol inside).
 
@@ -60,10 +60,9 @@ fn read_frame(from: &mut dyn Read) -> io::Result<Option<Frame>> {
     match u32::from_be_bytes(head) {
         WHOLE => Ok(Some(Frame::Whole)),
         VOID => Ok(Some(Frame::Void)),
-        length if length > FRAME_BYTES_MAX => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a frame is longer than 1 MiB",
-        )),
+        length if length > FRAME_BYTES_MAX => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than 1 MiB"))
+        }
         length => {
             let mut bytes = vec![0; length as usize];
             from.read_exact(&mut bytes)?;
@@ -90,17 +89,9 @@ fn read_head(from: &mut dyn Read, head: &mut [u8; 4]) -> io::Result<bool> {
 ///
 /// # Errors
 /// Trouble with the streams themselves. A service's error ends its exchange, not the server.
-pub fn serve(
-    mut input: impl Read,
-    mut output: impl Write,
-    service: &dyn Service,
-) -> io::Result<()> {
+pub fn serve(mut input: impl Read, mut output: impl Write, service: &dyn Service) -> io::Result<()> {
     while let Some(first) = read_frame(&mut input)? {
-        let mut half = PieceReader::new(Half {
-            from: &mut input,
-            first: Some(first),
-            marked: false,
-        });
+        let mut half = PieceReader::new(Half { from: &mut input, first: Some(first), marked: false });
         let outcome = pieces::run(service, &mut half, &mut Chunks(&mut output));
         if let Err(error) = &outcome {
             tracing::debug!(%error, "a service behind a pipe gave up");

@@ -38,10 +38,7 @@ fn a_folder_keeps_the_contracts() {
 fn wrappers_keep_the_contracts() {
     suite::bare(&Retry::new(filled()));
     suite::bare(&Metered::new(filled(), Meter::new()));
-    suite::bare(&Subset::new(
-        filled(),
-        ["summary", "empty", "objects/", "a/", "statements/"],
-    ));
+    suite::bare(&Subset::new(filled(), ["summary", "empty", "objects/", "a/", "statements/"]));
     let shared: Arc<dyn Bare> = Arc::new(filled());
     suite::bare(&Retry::new(shared));
     suite::bare_write(&Retry::new(Memory::new()));
@@ -54,25 +51,11 @@ fn wrappers_keep_the_contracts() {
 fn a_subset_hides_the_rest() {
     let subset = Subset::new(filled(), ["summary", "objects/pack/"]);
     assert!(subset.try_read(&key("summary"), 99).unwrap().is_some());
-    assert!(
-        subset
-            .try_size(&key("objects/pack/00ff.pack"))
-            .unwrap()
-            .is_some()
-    );
-    for hidden in [
-        "empty",
-        "summary/x",
-        "objects/other",
-        "statements/v1.0~rc+1_x-y",
-    ] {
+    assert!(subset.try_size(&key("objects/pack/00ff.pack")).unwrap().is_some());
+    for hidden in ["empty", "summary/x", "objects/other", "statements/v1.0~rc+1_x-y"] {
         assert_eq!(subset.try_read(&key(hidden), 99).unwrap(), None, "{hidden}");
         assert_eq!(subset.try_size(&key(hidden)).unwrap(), None, "{hidden}");
-        assert_eq!(
-            subset.read_range(&key(hidden), 0..1).unwrap_err().code(),
-            "E-NOTFOUND",
-            "{hidden}"
-        );
+        assert_eq!(subset.read_range(&key(hidden), 0..1).unwrap_err().code(), "E-NOTFOUND", "{hidden}");
     }
 }
 
@@ -83,23 +66,9 @@ fn a_meter_counts_both_ways() {
     let store = Metered::new(Memory::new(), Arc::clone(&meter));
     store.write(&key("f"), &mut &[7; 1000][..]).unwrap();
     store.swap(&key("g"), None, &[7; 20]).unwrap();
-    assert_eq!(
-        meter.traffic(),
-        Traffic {
-            received: 0,
-            sent: 1020,
-            requests: 2
-        }
-    );
+    assert_eq!(meter.traffic(), Traffic { received: 0, sent: 1020, requests: 2 });
     store.find(&key("f"), 1000).unwrap();
     store.read_range(&key("f"), 10..15).unwrap();
     assert!(store.try_read(&key("absent"), 9).unwrap().is_none());
-    assert_eq!(
-        meter.traffic(),
-        Traffic {
-            received: 1005,
-            sent: 1020,
-            requests: 5
-        }
-    );
+    assert_eq!(meter.traffic(), Traffic { received: 1005, sent: 1020, requests: 5 });
 }

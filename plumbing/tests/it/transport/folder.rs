@@ -39,18 +39,12 @@ fn links_lead_nowhere() {
     folder.delete(&key("folder/secret")).unwrap(); // a link is no folder, so there is nothing to take away
     let names = folder.list("").unwrap();
     assert_eq!(names, [(key("real"), 4)]);
-    assert_eq!(
-        folder.list("folder/").map(|found| found.len()).unwrap_or(0),
-        0
-    );
+    assert_eq!(folder.list("folder/").map(|found| found.len()).unwrap_or(0), 0);
 
     // A link where a file should stand is replaced, not written through.
     folder.write(&key("file"), &mut &b"mine"[..]).unwrap();
     assert_eq!(folder.find(&key("file"), 9).unwrap(), b"mine");
-    assert_eq!(
-        fs::read_to_string(dir.path().join("victim/secret")).unwrap(),
-        "SECRET"
-    );
+    assert_eq!(fs::read_to_string(dir.path().join("victim/secret")).unwrap(), "SECRET");
     assert_eq!(fs::read_dir(dir.path().join("victim")).unwrap().count(), 1);
 }
 
@@ -58,13 +52,7 @@ fn links_lead_nowhere() {
 #[test]
 fn a_named_pipe_is_no_file() {
     let (dir, folder) = scene();
-    assert!(
-        Command::new("mkfifo")
-            .arg(dir.path().join("repository/pipe"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(dir.path().join("repository/pipe")).status().unwrap().success());
     let error = folder.try_read(&key("pipe"), 9).unwrap_err();
     assert!(matches!(error, Error::NotAFile { .. }), "{error:?}");
     assert_eq!(folder.list("").unwrap(), []);
@@ -73,22 +61,9 @@ fn a_named_pipe_is_no_file() {
 #[test]
 fn opening_what_is_no_folder_says_so() {
     let (dir, _folder) = scene();
-    assert_eq!(
-        Folder::open(dir.path().join("absent")).unwrap_err().code(),
-        "E-NOTFOUND"
-    );
-    assert_eq!(
-        Folder::open(dir.path().join("victim/secret"))
-            .unwrap_err()
-            .code(),
-        "E-IO"
-    );
-    assert_eq!(
-        Folder::create(dir.path().join("victim/secret/x"))
-            .unwrap_err()
-            .code(),
-        "E-IO"
-    );
+    assert_eq!(Folder::open(dir.path().join("absent")).unwrap_err().code(), "E-NOTFOUND");
+    assert_eq!(Folder::open(dir.path().join("victim/secret")).unwrap_err().code(), "E-IO");
+    assert_eq!(Folder::create(dir.path().join("victim/secret/x")).unwrap_err().code(), "E-IO");
 }
 
 /// A folder opened through a link stays the folder it was, wherever the link points later.
@@ -108,9 +83,7 @@ fn an_open_folder_stays_the_same() {
 #[test]
 fn leftovers_are_swept_and_the_living_left_alone() {
     let (dir, folder) = scene();
-    let leftover = dir
-        .path()
-        .join("repository/objects/pack/.aside-0123456789abcdef");
+    let leftover = dir.path().join("repository/objects/pack/.aside-0123456789abcdef");
     fs::create_dir_all(leftover.parent().unwrap()).unwrap();
     fs::write(&leftover, "half a pack").unwrap();
 
@@ -126,13 +99,8 @@ fn leftovers_are_swept_and_the_living_left_alone() {
             Ok(4)
         }
     }
-    folder
-        .write(&key("objects/pack/00.pack"), &mut Sweeps(&folder, false))
-        .unwrap();
-    assert_eq!(
-        folder.find(&key("objects/pack/00.pack"), 9).unwrap(),
-        b"pack"
-    );
+    folder.write(&key("objects/pack/00.pack"), &mut Sweeps(&folder, false)).unwrap();
+    assert_eq!(folder.find(&key("objects/pack/00.pack"), 9).unwrap(), b"pack");
     assert!(!leftover.exists());
     assert_eq!(folder.sweep().unwrap(), 0);
     assert_eq!(folder.list("").unwrap(), [(key("objects/pack/00.pack"), 4)]);
@@ -150,8 +118,7 @@ fn swaps_of_two_handles_do_not_lose_each_other() {
                 for _ in 0..50 {
                     loop {
                         let now = folder.find(&key("n"), 9).unwrap();
-                        let next =
-                            (str::from_utf8(&now).unwrap().parse::<u32>().unwrap() + 1).to_string();
+                        let next = (str::from_utf8(&now).unwrap().parse::<u32>().unwrap() + 1).to_string();
                         match folder.swap(&key("n"), Some(&now), next.as_bytes()) {
                             Ok(()) => break,
                             Err(Error::Conflict { .. }) => {}
@@ -170,17 +137,11 @@ fn swaps_of_two_handles_do_not_lose_each_other() {
 fn a_folder_that_may_not_be_written_refuses() {
     let (dir, folder) = scene();
     folder.write(&key("f"), &mut &b"old"[..]).unwrap();
-    fs::set_permissions(
-        dir.path().join("repository"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o500),
-    )
-    .unwrap();
+    fs::set_permissions(dir.path().join("repository"), std::os::unix::fs::PermissionsExt::from_mode(0o500))
+        .unwrap();
     let outcome = folder.write(&key("f"), &mut &b"new"[..]);
-    fs::set_permissions(
-        dir.path().join("repository"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o700),
-    )
-    .unwrap();
+    fs::set_permissions(dir.path().join("repository"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
     match outcome {
         Err(error) => {
             assert!(matches!(error, Error::Io { .. }), "{error:?}");

@@ -22,15 +22,8 @@ use super::{
 };
 
 fn listen(port: u16, secret: Option<[u8; 32]>) -> Options {
-    let iroh = IrohListen {
-        bind: SocketAddr::from(([127, 0, 0, 1], port)),
-        secret,
-        relays: Vec::new(),
-    };
-    Options {
-        iroh: Some(iroh),
-        ..Options::default()
-    }
+    let iroh = IrohListen { bind: SocketAddr::from(([127, 0, 0, 1], port)), secret, relays: Vec::new() };
+    Options { iroh: Some(iroh), ..Options::default() }
 }
 
 fn start(service: impl Service) -> Host {
@@ -71,10 +64,7 @@ fn exchanges_share_a_connection() {
         for seed in 0..2 {
             let wire = &wire;
             scope.spawn(move || {
-                assert!(
-                    ask(wire, io::Cursor::new(noise(seed, 1 << 20))).unwrap()
-                        == noise(seed, 1 << 20)
-                )
+                assert!(ask(wire, io::Cursor::new(noise(seed, 1 << 20))).unwrap() == noise(seed, 1 << 20))
             });
         }
     });
@@ -115,28 +105,15 @@ fn a_peer_that_dies_halfway_is_transient() {
     host.stop();
     let error = answer.read_to_end(&mut Vec::new()).unwrap_err();
     let error = Error::in_io(&error).unwrap();
-    assert!(
-        matches!(error, Error::Broken { .. }) && error.is_transient(),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Broken { .. }) && error.is_transient(), "{error:?}");
 }
 
 /// A peer that comes back under its key is found again by the same wire.
 #[test]
 fn a_dead_connection_is_made_again() {
-    let port = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let start = || {
-        Host::start(
-            listen(port, Some([7; 32])),
-            Arc::new(Actor),
-            Arc::new(Memory::new()),
-        )
-        .unwrap()
-    };
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let start =
+        || Host::start(listen(port, Some([7; 32])), Arc::new(Actor), Arc::new(Memory::new())).unwrap();
     let host = start();
     let (ticket, wire) = (host.ticket(), wire(&host));
     assert_eq!(ask(&wire, request(b'e', b"one")).unwrap(), b"one");
@@ -152,44 +129,22 @@ fn nobody_there_is_transient() {
     let host = start(Actor);
     let ticket = host.ticket().unwrap();
     host.stop();
-    let limits = Limits {
-        connect_timeout: Duration::from_millis(300),
-        ..Limits::default()
-    };
-    let wire = IrohWire::open(
-        &ticket,
-        iroh::Options {
-            limits,
-            ..Default::default()
-        },
-    )
-    .unwrap();
+    let limits = Limits { connect_timeout: Duration::from_millis(300), ..Limits::default() };
+    let wire = IrohWire::open(&ticket, iroh::Options { limits, ..Default::default() }).unwrap();
     let error = ask(&wire, request(b'e', b"x")).unwrap_err();
-    assert!(
-        matches!(error, Error::Connect { .. }) && error.is_transient(),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Connect { .. }) && error.is_transient(), "{error:?}");
 }
 
 /// SEC-106: a request longer than the host takes is told so.
 #[test]
 fn a_request_that_is_too_long_is_refused() {
-    let options = Options {
-        request_bytes_max: 100_000,
-        ..listen(0, None)
-    };
+    let options = Options { request_bytes_max: 100_000, ..listen(0, None) };
     let host = Host::start(options, Arc::new(Actor), Arc::new(Memory::new())).unwrap();
     let wire = wire(&host);
-    assert_eq!(
-        ask(&wire, request(b'c', &noise(1, 99_999))).unwrap(),
-        b"99999"
-    );
+    assert_eq!(ask(&wire, request(b'c', &noise(1, 99_999))).unwrap(), b"99999");
     for length in [100_000, 4_000_000] {
         let error = ask(&wire, request(b'c', &noise(1, length))).unwrap_err();
-        assert!(
-            matches!(error, Error::Status { status: 413, .. }),
-            "{length}: {error:?}"
-        );
+        assert!(matches!(error, Error::Status { status: 413, .. }), "{length}: {error:?}");
     }
 }
 
@@ -205,18 +160,9 @@ fn a_silent_peer_is_a_stall() {
     }
     let (_go, wait) = mpsc::channel();
     let host = start(Silent(Mutex::new(wait)));
-    let limits = Limits {
-        idle_timeout: Duration::from_millis(300),
-        ..Limits::default()
-    };
-    let wire = IrohWire::open(
-        &host.ticket().unwrap(),
-        iroh::Options {
-            limits,
-            ..Default::default()
-        },
-    )
-    .unwrap();
+    let limits = Limits { idle_timeout: Duration::from_millis(300), ..Limits::default() };
+    let wire =
+        IrohWire::open(&host.ticket().unwrap(), iroh::Options { limits, ..Default::default() }).unwrap();
     let error = ask(&wire, request(b'e', b"x")).unwrap_err();
     assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
 }
@@ -225,15 +171,8 @@ fn a_silent_peer_is_a_stall() {
 #[test]
 fn one_host_speaks_both() {
     let http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let host = Host::start(
-        Options {
-            http,
-            ..listen(0, None)
-        },
-        Arc::new(Actor),
-        Arc::new(Memory::new()),
-    )
-    .unwrap();
+    let host =
+        Host::start(Options { http, ..listen(0, None) }, Arc::new(Actor), Arc::new(Memory::new())).unwrap();
     assert!(host.url().unwrap().starts_with("http://127.0.0.1:"));
     assert!(host.ticket().unwrap().starts_with("endpoint"));
     assert_eq!(ask(&wire(&host), request(b'e', b"x")).unwrap(), b"x");

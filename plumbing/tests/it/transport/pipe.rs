@@ -22,42 +22,25 @@ const ROLE: &str = "PLUMBING_TEST_PIPE";
 #[ignore = "run as a child by the other tests of this file"]
 fn child() {
     if std::env::var_os(ROLE).is_some() {
-        serve(
-            io::stdin().lock(),
-            File::options().write(true).open("/dev/fd/3").unwrap(),
-            &Actor,
-        )
-        .unwrap();
+        serve(io::stdin().lock(), File::options().write(true).open("/dev/fd/3").unwrap(), &Actor).unwrap();
     }
 }
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
-    command
-        .args(["-c", script, "sh"])
-        .stderr(std::process::Stdio::null());
+    command.args(["-c", script, "sh"]).stderr(std::process::Stdio::null());
     command
 }
 
 fn actor() -> Command {
     let mut command = shell("exec \"$@\" 3>&1 >/dev/null");
     command.arg(std::env::current_exe().unwrap());
-    command
-        .args([
-            "transport::pipe::child",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(ROLE, "1");
+    command.args(["transport::pipe::child", "--exact", "--ignored", "--nocapture"]).env(ROLE, "1");
     command
 }
 
 fn impatient() -> Limits {
-    Limits {
-        idle_timeout: Duration::from_millis(300),
-        ..Limits::default()
-    }
+    Limits { idle_timeout: Duration::from_millis(300), ..Limits::default() }
 }
 
 #[test]
@@ -69,22 +52,13 @@ fn a_child_process_keeps_the_contract() {
 fn one_child_serves_one_exchange_after_the_other() {
     let wire = PipeWire::spawn("child", actor(), Limits::default()).unwrap();
     for n in 0..100_u32 {
-        assert_eq!(
-            ask(&wire, request(b'e', &n.to_be_bytes())).unwrap(),
-            n.to_be_bytes()
-        );
+        assert_eq!(ask(&wire, request(b'e', &n.to_be_bytes())).unwrap(), n.to_be_bytes());
     }
 }
 
 #[test]
 fn a_program_that_is_not_there_is_told() {
-    let error = PipeWire::spawn(
-        "nobody",
-        Command::new("/no/such/program"),
-        Limits::default(),
-    )
-    .err()
-    .unwrap();
+    let error = PipeWire::spawn("nobody", Command::new("/no/such/program"), Limits::default()).err().unwrap();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
 }
 
@@ -94,29 +68,15 @@ fn a_bad_child_is_an_error_and_no_hang() {
     let ends = PipeWire::spawn("ends", shell("exit 0"), impatient()).unwrap();
     let chatters = PipeWire::spawn("chatters", shell("yes; cat"), impatient()).unwrap();
     let silent = PipeWire::spawn("silent", shell("exec sleep 600"), impatient()).unwrap();
-    let cuts = PipeWire::spawn(
-        "cuts",
-        shell("printf '\\000\\000\\000\\010half'"),
-        impatient(),
-    )
-    .unwrap();
+    let cuts = PipeWire::spawn("cuts", shell("printf '\\000\\000\\000\\010half'"), impatient()).unwrap();
     for _ in 0..2 {
-        assert!(matches!(
-            ask(&ends, request(b'e', b"x")).unwrap_err(),
-            Error::Broken { .. }
-        ));
+        assert!(matches!(ask(&ends, request(b'e', b"x")).unwrap_err(), Error::Broken { .. }));
         assert!(matches!(
             ask(&chatters, request(b'e', b"x")).unwrap_err(),
             Error::Answer { .. } | Error::Broken { .. }
         ));
-        assert!(matches!(
-            ask(&silent, request(b'e', b"x")).unwrap_err(),
-            Error::Stalled { .. }
-        ));
-        assert!(matches!(
-            ask(&cuts, request(b'e', b"x")).unwrap_err(),
-            Error::Broken { .. }
-        ));
+        assert!(matches!(ask(&silent, request(b'e', b"x")).unwrap_err(), Error::Stalled { .. }));
+        assert!(matches!(ask(&cuts, request(b'e', b"x")).unwrap_err(), Error::Broken { .. }));
     }
 }
 
@@ -128,32 +88,19 @@ fn frames_are_as_documented() {
         serve(input, &mut output, &Actor).map(|()| output)
     };
     assert_eq!(served(b"").unwrap(), b"");
-    assert_eq!(
-        served(b"\0\0\0\x03ehi\0\0\0\0").unwrap(),
-        b"\0\0\0\x02hi\0\0\0\0"
-    );
+    assert_eq!(served(b"\0\0\0\x03ehi\0\0\0\0").unwrap(), b"\0\0\0\x02hi\0\0\0\0");
     assert_eq!(
         served(b"\0\0\0\x01e\0\0\0\x02hi\0\0\0\0\0\0\0\0").unwrap(),
         b"\0\0\0\x02hi\0\0\0\0\0\0\0\0",
         "two exchanges"
     );
-    assert_eq!(
-        served(b"\0\0\0\x01f\0\0\0\0").unwrap(),
-        b"\xff\xff\xff\xff",
-        "a service that refuses"
-    );
+    assert_eq!(served(b"\0\0\0\x01f\0\0\0\0").unwrap(), b"\xff\xff\xff\xff", "a service that refuses");
     assert_eq!(
         served(b"\0\0\0\x01c\xff\xff\xff\xff").unwrap(),
         b"\xff\xff\xff\xff",
         "a request that is void"
     );
-    for cut in [
-        &b"\0\0"[..],
-        b"\0\0\0\x05e",
-        b"\0\0\0\x01e",
-        b"\0\x10\0\x01",
-        b"\0\0\0\x01a",
-    ] {
+    for cut in [&b"\0\0"[..], b"\0\0\0\x05e", b"\0\0\0\x01e", b"\0\x10\0\x01", b"\0\0\0\x01a"] {
         assert!(served(cut).is_err(), "{cut:?}");
     }
 }
@@ -161,12 +108,8 @@ fn frames_are_as_documented() {
 /// The reader of an answer fails with our error inside, so that callers can tell what may be tried again.
 #[test]
 fn a_broken_answer_tells_why() {
-    let wire = PipeWire::spawn(
-        "cuts",
-        shell("printf '\\000\\000\\000\\004half\\000'"),
-        Limits::default(),
-    )
-    .unwrap();
+    let wire =
+        PipeWire::spawn("cuts", shell("printf '\\000\\000\\000\\004half\\000'"), Limits::default()).unwrap();
     let mut answer = wire.exchange(Box::new(request(b'e', b"x"))).unwrap();
     let mut bytes = Vec::new();
     let error = answer.read_to_end(&mut bytes).unwrap_err();

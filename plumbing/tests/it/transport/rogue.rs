@@ -24,10 +24,7 @@ pub struct Asked {
 
 impl Asked {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -42,15 +39,10 @@ impl Rogue {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (log, answer, count) = (
-            Arc::clone(&asked),
-            Arc::new(answer),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let (log, answer, count) = (Arc::clone(&asked), Arc::new(answer), Arc::new(AtomicUsize::new(0)));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (log, answer, count) =
-                    (Arc::clone(&log), Arc::clone(&answer), Arc::clone(&count));
+                let (log, answer, count) = (Arc::clone(&log), Arc::clone(&answer), Arc::clone(&count));
                 thread::spawn(move || {
                     let mut stream = stream;
                     let Some(mut asked) = read_head(&mut stream) else {
@@ -97,12 +89,7 @@ fn read_head(stream: &mut TcpStream) -> Option<Asked> {
         match line.trim().split_once(':') {
             Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
             None => {
-                return Some(Asked {
-                    n: 0,
-                    method,
-                    path,
-                    headers,
-                });
+                return Some(Asked { n: 0, method, path, headers });
             }
         }
     }

@@ -41,49 +41,25 @@ pub fn bare(source: &dyn Bare) {
 fn whole_files_are_read(source: &dyn Bare) {
     assert_eq!(source.find(&key("summary"), 100).unwrap(), b"signed head");
     assert_eq!(source.try_read(&key("empty"), 0).unwrap().unwrap(), b"");
-    assert_eq!(
-        source.find(&key("a/b/c/d/e/f/g/deep"), 100).unwrap(),
-        b"eight segments"
-    );
-    assert_eq!(
-        source.find(&key("statements/v1.0~rc+1_x-y"), 100).unwrap(),
-        b"every character"
-    );
+    assert_eq!(source.find(&key("a/b/c/d/e/f/g/deep"), 100).unwrap(), b"eight segments");
+    assert_eq!(source.find(&key("statements/v1.0~rc+1_x-y"), 100).unwrap(), b"every character");
     assert!(source.find(&key(PACK), u64::MAX).unwrap() == noise(1, PACK_BYTES));
 }
 
 fn sizes_are_told(source: &dyn Bare) {
     assert_eq!(source.try_size(&key("summary")).unwrap(), Some(11));
     assert_eq!(source.try_size(&key("empty")).unwrap(), Some(0));
-    assert_eq!(
-        source.try_size(&key(PACK)).unwrap(),
-        Some(PACK_BYTES as u64)
-    );
+    assert_eq!(source.try_size(&key(PACK)).unwrap(), Some(PACK_BYTES as u64));
     assert_eq!(source.try_size(&key("absent")).unwrap(), None);
 }
 
 fn ranges_are_exact(source: &dyn Bare) {
     let (pack, end) = (noise(1, PACK_BYTES), PACK_BYTES as u64);
-    for range in [
-        0..1,
-        0..end,
-        1..2_000_000,
-        end - 1..end,
-        1_048_575..1_048_577,
-    ] {
+    for range in [0..1, 0..end, 1..2_000_000, end - 1..end, 1_048_575..1_048_577] {
         let expected = &pack[range.start as usize..range.end as usize];
-        assert!(
-            source.read_range(&key(PACK), range.clone()).unwrap() == expected,
-            "{range:?}"
-        );
+        assert!(source.read_range(&key(PACK), range.clone()).unwrap() == expected, "{range:?}");
     }
-    for range in [
-        end - 1..end + 1,
-        end..end + 1,
-        end + 5..end + 6,
-        0..u64::MAX,
-        u64::MAX - 1..u64::MAX,
-    ] {
+    for range in [end - 1..end + 1, end..end + 1, end + 5..end + 6, 0..u64::MAX, u64::MAX - 1..u64::MAX] {
         let error = source.read_range(&key(PACK), range.clone()).unwrap_err();
         assert!(matches!(error, Error::Short { .. }), "{range:?}: {error:?}");
         assert!(error.to_string().contains(PACK), "{error}");
@@ -95,24 +71,15 @@ fn ranges_are_exact(source: &dyn Bare) {
 }
 
 fn what_is_absent_is_told(source: &dyn Bare) {
-    for absent in [
-        "absent",
-        "objects",
-        "objects/pack",
-        "objects/pack/absent",
-        "summary/below",
-        "no/such/folder",
-    ] {
+    for absent in
+        ["absent", "objects", "objects/pack", "objects/pack/absent", "summary/below", "no/such/folder"]
+    {
         assert_eq!(source.try_read(&key(absent), 9).unwrap(), None, "{absent}");
         assert_eq!(source.try_size(&key(absent)).unwrap(), None, "{absent}");
-        for error in [
-            source.find(&key(absent), 9).unwrap_err(),
-            source.read_range(&key(absent), 0..1).unwrap_err(),
-        ] {
-            assert!(
-                matches!(error, Error::NotFound { .. }) && !error.is_transient(),
-                "{absent}: {error:?}"
-            );
+        for error in
+            [source.find(&key(absent), 9).unwrap_err(), source.read_range(&key(absent), 0..1).unwrap_err()]
+        {
+            assert!(matches!(error, Error::NotFound { .. }) && !error.is_transient(), "{absent}: {error:?}");
             assert_eq!(error.code(), "E-NOTFOUND");
             assert!(error.to_string().contains(absent), "{error}");
         }
@@ -121,11 +88,7 @@ fn what_is_absent_is_told(source: &dyn Bare) {
 
 fn bounds_hold(source: &dyn Bare) {
     assert!(source.try_read(&key("summary"), 11).unwrap().is_some());
-    for (name, bytes_max) in [
-        ("summary", 10),
-        ("summary", 0),
-        (PACK, PACK_BYTES as u64 - 1),
-    ] {
+    for (name, bytes_max) in [("summary", 10), ("summary", 0), (PACK, PACK_BYTES as u64 - 1)] {
         let error = source.try_read(&key(name), bytes_max).unwrap_err();
         assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
         assert_eq!(error.code(), "E-LIMIT");
@@ -211,23 +174,13 @@ fn count_up(store: &dyn BareWrite) {
 }
 
 fn lists_are_whole_and_sorted(store: &dyn BareWrite) {
-    for (name, bytes) in [
-        ("l/b/2", "xx"),
-        ("l/a", "x"),
-        ("l/b/1", ""),
-        ("l/b-c", "xyz"),
-        ("lb", "x"),
-    ] {
+    for (name, bytes) in [("l/b/2", "xx"), ("l/a", "x"), ("l/b/1", ""), ("l/b-c", "xyz"), ("lb", "x")] {
         store.write(&key(name), &mut bytes.as_bytes()).unwrap();
     }
     store.swap(&key("l/b/3"), None, b"swapped").unwrap();
     let list = |prefix| {
         let found = store.list(prefix).unwrap();
-        found
-            .iter()
-            .map(|(key, size)| format!("{key}={size}"))
-            .collect::<Vec<_>>()
-            .join(" ")
+        found.iter().map(|(key, size)| format!("{key}={size}")).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(list("l/"), "l/a=1 l/b-c=3 l/b/1=0 l/b/2=2 l/b/3=7");
     assert_eq!(list("l/b"), "l/b-c=3 l/b/1=0 l/b/2=2 l/b/3=7");
@@ -252,8 +205,7 @@ fn readers_never_see_half(store: &dyn BareWrite) {
     let version = |n: u8| vec![n; 100_000 + usize::from(n)];
     store.write(&head, &mut &version(0)[..]).unwrap();
     thread::scope(|scope| {
-        let writer =
-            scope.spawn(|| (1..30).for_each(|n| store.write(&head, &mut &version(n)[..]).unwrap()));
+        let writer = scope.spawn(|| (1..30).for_each(|n| store.write(&head, &mut &version(n)[..]).unwrap()));
         while !writer.is_finished() {
             let seen = store.find(&head, 1 << 20).unwrap();
             assert!(seen == version(seen[0]), "a mixture of versions");
@@ -309,14 +261,8 @@ pub fn ask(wire: &dyn Wire, request: impl Read + Send + 'static) -> Result<Vec<u
     match answer.read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
         Err(error) => {
-            assert!(
-                Error::in_io(&error).is_some(),
-                "an answer failed with a foreign error: {error:?}"
-            );
-            assert!(
-                answer.read(&mut [0]).is_err(),
-                "an answer that failed has ended"
-            );
+            assert!(Error::in_io(&error).is_some(), "an answer failed with a foreign error: {error:?}");
+            assert!(answer.read(&mut [0]).is_err(), "an answer that failed has ended");
             Err(Error::from_read(&wire.source(), error))
         }
     }
@@ -345,18 +291,12 @@ fn both_halves_arrive_whole(wire: &dyn Wire) {
         let data = noise(4, length);
         assert!(ask(wire, request(b'e', &data)).unwrap() == data, "{length}");
     }
-    assert_eq!(
-        ask(wire, request(b'c', &noise(5, 10 << 20))).unwrap(),
-        (10 << 20).to_string().as_bytes()
-    );
+    assert_eq!(ask(wire, request(b'c', &noise(5, 10 << 20))).unwrap(), (10 << 20).to_string().as_bytes());
     assert!(ask(wire, request(b'b', b"5000000")).unwrap() == noise(2, 5_000_000));
 }
 
 fn an_early_answer_is_heard(wire: &dyn Wire) {
-    assert_eq!(
-        ask(wire, request(b'a', &noise(6, 2 << 20))).unwrap(),
-        b"early"
-    );
+    assert_eq!(ask(wire, request(b'a', &noise(6, 2 << 20))).unwrap(), b"early");
     assert_eq!(ask(wire, request(b'a', b"")).unwrap(), b"early");
 }
 
@@ -365,10 +305,7 @@ fn a_failed_answer_is_no_answer(wire: &dyn Wire) {
         let error = ask(wire, request(verb, b"data")).unwrap_err();
         assert!(error.is_transient(), "{}: {error:?}", char::from(verb));
         assert_eq!(error.code(), "E-NET");
-        assert_eq!(
-            ask(wire, request(b'e', b"still here")).unwrap(),
-            b"still here"
-        );
+        assert_eq!(ask(wire, request(b'e', b"still here")).unwrap(), b"still here");
     }
 }
 
@@ -376,10 +313,7 @@ fn a_failed_request_is_no_request(wire: &dyn Wire) {
     for length in [10, 500_000] {
         let error = ask(wire, request(b'c', &noise(7, length)).chain(Fails)).unwrap_err();
         assert!(matches!(error, Error::Input { .. }), "{length}: {error:?}");
-        assert_eq!(
-            ask(wire, request(b'e', b"still here")).unwrap(),
-            b"still here"
-        );
+        assert_eq!(ask(wire, request(b'e', b"still here")).unwrap(), b"still here");
     }
 }
 
@@ -388,10 +322,7 @@ fn an_answer_may_be_dropped(wire: &dyn Wire) {
     let mut answer = wire.exchange(Box::new(request(b'b', b"9000000"))).unwrap();
     answer.read_exact(&mut [0; 10_000]).unwrap();
     drop(answer);
-    assert_eq!(
-        ask(wire, request(b'e', b"still here")).unwrap(),
-        b"still here"
-    );
+    assert_eq!(ask(wire, request(b'e', b"still here")).unwrap(), b"still here");
 }
 
 fn exchanges_may_overlap(wire: &dyn Wire) {

@@ -39,32 +39,19 @@ fn impatient(rogue: &Rogue) -> Http {
         rate_window_bytes_min: 10_000,
         ..Limits::default()
     };
-    Http::open(
-        &rogue.url(),
-        Options {
-            limits,
-            ..Options::default()
-        },
-    )
-    .unwrap()
+    Http::open(&rogue.url(), Options { limits, ..Options::default() }).unwrap()
 }
 
 fn ok(body: &[u8]) -> Vec<u8> {
     [
-        format!(
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )
-        .as_bytes(),
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(),
         body,
     ]
     .concat()
 }
 
 fn status(line: &str) -> Rogue {
-    Rogue::saying(format!(
-        "HTTP/1.1 {line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    ))
+    Rogue::saying(format!("HTTP/1.1 {line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
 }
 
 fn read(http: &impl Bare) -> Result<Option<Vec<u8>>, Error> {
@@ -102,9 +89,9 @@ fn a_server_without_head_keeps_the_contract() {
     suite::fill(&store);
     let rogue = Rogue::start(move |asked, stream| {
         let Some(bytes) = file(&store, &asked.path) else {
-            return drop(stream.write_all(
-                b"HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-            ));
+            return drop(
+                stream.write_all(b"HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+            );
         };
         if asked.method == "HEAD" {
             return drop(stream.write_all(b"HTTP/1.1 405 No\r\nConnection: close\r\n\r\n"));
@@ -124,10 +111,8 @@ fn a_server_without_head_keeps_the_contract() {
                     return drop(stream.write_all(head.as_bytes()));
                 }
                 let end = total.min(last.saturating_add(1));
-                let head = format!(
-                    "HTTP/1.1 206 Part\r\nContent-Range: bytes {first}-{}/{total}\r\n",
-                    end - 1
-                );
+                let head =
+                    format!("HTTP/1.1 206 Part\r\nContent-Range: bytes {first}-{}/{total}\r\n", end - 1);
                 (head, &bytes[first as usize..end as usize])
             }
         };
@@ -178,23 +163,13 @@ fn an_answer_cut_short_is_transient() {
     for answer in cut {
         let http = open(&Rogue::saying(answer));
         let error = read(&http).unwrap_err();
-        assert!(
-            matches!(error, Error::Broken { .. }) && error.is_transient(),
-            "{answer:?}: {error:?}"
-        );
+        assert!(matches!(error, Error::Broken { .. }) && error.is_transient(), "{answer:?}: {error:?}");
         assert_eq!(error.code(), "E-NET");
         assert!(error.to_string().contains("/repo/summary"), "{error}");
-        assert!(
-            http.read_range(&key("p"), 0..1000)
-                .unwrap_err()
-                .is_transient(),
-            "{answer:?}"
-        );
+        assert!(http.read_range(&key("p"), 0..1000).unwrap_err().is_transient(), "{answer:?}");
     }
     let part = "HTTP/1.1 206 Part\r\nContent-Range: bytes 0-99/1000\r\n\r\nhalf";
-    let error = open(&Rogue::saying(part))
-        .read_range(&key("p"), 0..100)
-        .unwrap_err();
+    let error = open(&Rogue::saying(part)).read_range(&key("p"), 0..100).unwrap_err();
     assert!(matches!(error, Error::Broken { .. }), "{error:?}");
 }
 
@@ -214,9 +189,7 @@ fn an_answer_to_another_question_is_nonsense() {
             "HTTP/1.1 206 Part\r\nContent-Range: {range}\r\nContent-Length: 100\r\n\r\n{}",
             "x".repeat(100)
         );
-        let error = open(&Rogue::saying(answer))
-            .read_range(&key("p"), 0..100)
-            .unwrap_err();
+        let error = open(&Rogue::saying(answer)).read_range(&key("p"), 0..100).unwrap_err();
         assert!(matches!(error, Error::Answer { .. }), "{range}: {error:?}");
         assert_eq!(error.code(), "E-FORMAT");
     }
@@ -225,9 +198,7 @@ fn an_answer_to_another_question_is_nonsense() {
         ranges[0],
         "x".repeat(99)
     );
-    let error = open(&Rogue::saying(ends_early))
-        .read_range(&key("p"), 0..100)
-        .unwrap_err();
+    let error = open(&Rogue::saying(ends_early)).read_range(&key("p"), 0..100).unwrap_err();
     assert!(matches!(error, Error::Short { .. }), "{error:?}");
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nzzzz",
@@ -235,10 +206,7 @@ fn an_answer_to_another_question_is_nonsense() {
         "HTTP/1.1 204 No Content\r\n\r\n",
     ] {
         let error = read(&open(&Rogue::saying(answer))).unwrap_err();
-        assert!(
-            matches!(error, Error::Answer { .. }),
-            "{answer:?}: {error:?}"
-        );
+        assert!(matches!(error, Error::Answer { .. }), "{answer:?}: {error:?}");
     }
 }
 
@@ -252,16 +220,7 @@ fn no_server_fills_our_memory() {
     });
     for rogue in [announced, endless] {
         let error = read(&open(&rogue)).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::TooLong {
-                    bytes_max: 1000,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::TooLong { bytes_max: 1000, .. }), "{error:?}");
     }
 }
 
@@ -270,38 +229,17 @@ fn statuses_mean_what_they_say() {
     for line in ["404 Not Found", "410 Gone"] {
         assert_eq!(read(&open(&status(line))).unwrap(), None);
     }
-    for line in [
-        "401 Unauthorized",
-        "403 Forbidden",
-        "400 Bad Request",
-        "418 Teapot",
-        "304 Not Modified",
-    ] {
+    for line in ["401 Unauthorized", "403 Forbidden", "400 Bad Request", "418 Teapot", "304 Not Modified"] {
         let error = read(&open(&status(line))).unwrap_err();
-        assert!(
-            matches!(error, Error::Status { .. }) && !error.is_transient(),
-            "{line}: {error:?}"
-        );
+        assert!(matches!(error, Error::Status { .. }) && !error.is_transient(), "{line}: {error:?}");
     }
-    for line in [
-        "500 Broken",
-        "502 Bad Gateway",
-        "503 Busy",
-        "504 Slow",
-        "429 Too Many",
-    ] {
+    for line in ["500 Broken", "502 Bad Gateway", "503 Busy", "504 Slow", "429 Too Many"] {
         let error = read(&open(&status(line))).unwrap_err();
-        assert!(
-            matches!(error, Error::Unavailable { .. }) && error.is_transient(),
-            "{line}: {error:?}"
-        );
+        assert!(matches!(error, Error::Unavailable { .. }) && error.is_transient(), "{line}: {error:?}");
     }
-    let error = open(&status("416 No"))
-        .read_range(&key("p"), 5..6)
-        .unwrap_err();
+    let error = open(&status("416 No")).read_range(&key("p"), 5..6).unwrap_err();
     assert!(matches!(error, Error::Short { .. }), "{error:?}");
-    let busy =
-        Rogue::saying("HTTP/1.1 429 Slow down\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
+    let busy = Rogue::saying("HTTP/1.1 429 Slow down\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
     let error = read(&open(&busy)).unwrap_err();
     assert!(
         matches!(error, Error::Unavailable { status: Some(429), retry_after: Some(after), .. } if after.as_secs() == 7)
@@ -327,21 +265,12 @@ fn passing_trouble_is_retried() {
 /// REL-033: nobody there is an error that may pass.
 #[test]
 fn a_closed_port_is_transient() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = WebUrl::parse(&format!("http://{address}/")).unwrap();
     let error = read(&Http::open(&url, Options::default()).unwrap()).unwrap_err();
-    assert!(
-        matches!(error, Error::Connect { .. }) && error.is_transient(),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Connect { .. }) && error.is_transient(), "{error:?}");
     let wire = HttpWire::open(&url, Options::default()).unwrap();
-    assert!(matches!(
-        ask(&wire, request(b'e', b"x")).unwrap_err(),
-        Error::Connect { .. }
-    ));
+    assert!(matches!(ask(&wire, request(b'e', b"x")).unwrap_err(), Error::Connect { .. }));
 }
 
 /// THREATS 1.8: silence and crawling end in an error, at the head, in the body, and on a wire.
@@ -349,8 +278,7 @@ fn a_closed_port_is_transient() {
 fn silence_and_crawling_are_stalls() {
     let silent = Rogue::start(|_, stream| drain(stream));
     let half = Rogue::start(|_, stream| {
-        let _ =
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\npkg-wire: 1\r\n\r\nhalf");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\npkg-wire: 1\r\n\r\nhalf");
         drain(stream);
     });
     let crawling = Rogue::start(|_, stream| {
@@ -361,54 +289,28 @@ fn silence_and_crawling_are_stalls() {
     });
     for rogue in [silent, half, crawling] {
         let http = impatient(&rogue);
-        for error in [
-            read(&http).unwrap_err(),
-            ask(&http.wire(), request(b'e', b"x")).unwrap_err(),
-        ] {
-            assert!(
-                matches!(error, Error::Stalled { .. }) && error.is_transient(),
-                "{error:?}"
-            );
+        for error in [read(&http).unwrap_err(), ask(&http.wire(), request(b'e', b"x")).unwrap_err()] {
+            assert!(matches!(error, Error::Stalled { .. }) && error.is_transient(), "{error:?}");
         }
     }
 }
 
 fn redirect(to: String) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"
-    )
-    .into()
+    format!("HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into()
 }
 
 /// SEC-104: three redirects are followed, a fourth is not.
 #[test]
 fn redirects_are_counted() {
     let rogue = Rogue::start(|asked, stream| {
-        let left: u32 = asked
-            .path
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .trim_start_matches("hop")
-            .parse()
-            .unwrap();
-        let answer = if left == 0 {
-            ok(b"arrived")
-        } else {
-            redirect(format!("hop{}", left - 1))
-        };
+        let left: u32 = asked.path.rsplit('/').next().unwrap().trim_start_matches("hop").parse().unwrap();
+        let answer = if left == 0 { ok(b"arrived") } else { redirect(format!("hop{}", left - 1)) };
         let _ = stream.write_all(&answer);
     });
     let http = open(&rogue);
-    assert_eq!(
-        http.try_read(&key("hop3"), 99).unwrap().unwrap(),
-        b"arrived"
-    );
+    assert_eq!(http.try_read(&key("hop3"), 99).unwrap().unwrap(), b"arrived");
     let error = http.try_read(&key("hop4"), 99).unwrap_err();
-    assert!(
-        matches!(error, Error::Redirect { .. }) && !error.is_transient(),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Redirect { .. }) && !error.is_transient(), "{error:?}");
 }
 
 /// SEC-104: no other scheme, no other network.
@@ -422,10 +324,7 @@ fn redirects_to_where_we_do_not_go_are_refused() {
         "http://10.0.0.1/x",
     ] {
         let error = read(&open(&Rogue::saying(redirect(to.to_owned())))).unwrap_err();
-        assert!(
-            matches!(error, Error::Redirect { .. }) && !error.is_transient(),
-            "{to}: {error:?}"
-        );
+        assert!(matches!(error, Error::Redirect { .. }) && !error.is_transient(), "{to}: {error:?}");
     }
 }
 
@@ -435,18 +334,9 @@ fn credentials_stay_with_their_host() {
     let other = Rogue::saying(ok(b"other"));
     let there = format!("http://{}/repo/summary", other.authority());
     let first = Rogue::saying(redirect(there));
-    let with_password = WebUrl::parse(
-        &first
-            .url()
-            .reveal()
-            .as_str()
-            .replace("http://", "http://ada:MARKER@"),
-    )
-    .unwrap();
-    let with_token = Options {
-        bearer: Some("MARKER".into()),
-        ..Options::default()
-    };
+    let with_password =
+        WebUrl::parse(&first.url().reveal().as_str().replace("http://", "http://ada:MARKER@")).unwrap();
+    let with_token = Options { bearer: Some("MARKER".into()), ..Options::default() };
 
     for http in [
         Http::open(&with_password, Options::default()).unwrap(),
@@ -456,20 +346,10 @@ fn credentials_stay_with_their_host() {
         assert!(!http.source().contains("MARKER"));
     }
     assert!(!format!("{with_token:?}").contains("MARKER"));
-    let sent: Vec<_> = first
-        .asked()
-        .iter()
-        .map(|asked| asked.header("authorization").unwrap().to_owned())
-        .collect();
+    let sent: Vec<_> =
+        first.asked().iter().map(|asked| asked.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(sent, ["Basic YWRhOk1BUktFUg==", "Bearer MARKER"]);
-    assert!(
-        other
-            .asked()
-            .iter()
-            .all(|asked| asked.header("authorization").is_none()),
-        "{:?}",
-        other.asked()
-    );
+    assert!(other.asked().iter().all(|asked| asked.header("authorization").is_none()), "{:?}", other.asked());
 
     for answer in [
         "HTTP/1.1 401 No\r\n\r\n",
@@ -478,14 +358,8 @@ fn credentials_stay_with_their_host() {
         "",
     ] {
         let rogue = Rogue::saying(answer);
-        let url = WebUrl::parse(
-            &rogue
-                .url()
-                .reveal()
-                .as_str()
-                .replace("http://", "http://ada:MARKER@"),
-        )
-        .unwrap();
+        let url =
+            WebUrl::parse(&rogue.url().reveal().as_str().replace("http://", "http://ada:MARKER@")).unwrap();
         let error = read(&Http::open(&url, Options::default()).unwrap()).unwrap_err();
         assert!(!chain(&error).contains("MARKER"), "{}", chain(&error));
     }
@@ -509,10 +383,7 @@ fn a_plain_web_server_is_no_peer() {
     });
     let http = open(&page);
     let error = ask(&http.wire(), request(b'e', b"x")).unwrap_err();
-    assert!(
-        matches!(error, Error::Answer { .. }) && !error.is_transient(),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Answer { .. }) && !error.is_transient(), "{error:?}");
     assert!(!http.speaks_wire());
     let error = ask(&open(&status("404 Not Found")).wire(), request(b'e', b"x")).unwrap_err();
     assert!(matches!(error, Error::Answer { .. }), "{error:?}");

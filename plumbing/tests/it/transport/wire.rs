@@ -17,10 +17,7 @@ fn memory_keeps_the_contract() {
 
 #[test]
 fn a_metered_wire_keeps_the_contract() {
-    suite::wire(&Metered::new(
-        MemoryWire::new(Arc::new(Actor)),
-        Meter::new(),
-    ));
+    suite::wire(&Metered::new(MemoryWire::new(Arc::new(Actor)), Meter::new()));
     let shared: Arc<dyn Wire> = Arc::new(MemoryWire::new(Arc::new(Actor)));
     suite::wire(&shared);
 }
@@ -31,12 +28,5 @@ fn a_meter_counts_both_halves() {
     let meter = Meter::new();
     let wire = Metered::new(MemoryWire::new(Arc::new(Actor)), Arc::clone(&meter));
     ask(&wire, request(b'b', b"70000")).unwrap();
-    assert_eq!(
-        meter.traffic(),
-        Traffic {
-            received: 70_000,
-            sent: 6,
-            requests: 1
-        }
-    );
+    assert_eq!(meter.traffic(), Traffic { received: 70_000, sent: 6, requests: 1 });
 }
