@@ -20,7 +20,7 @@ pub const BYTES_MAX: usize = 64 << 10;
 /// The chunks of `bytes`, which are a whole file, in order.
 pub fn chunks(bytes: &[u8]) -> Vec<Range<usize>> {
     if bytes.len() <= BYTES_MIN {
-        return Vec::from([0..bytes.len()]);
+        return std::iter::once(0..bytes.len()).collect();
     }
     let cutter = FastCDC::with_level(bytes, BYTES_MIN, BYTES_AVERAGE, BYTES_MAX, Normalization::Level2);
     cutter.map(|chunk| chunk.offset..chunk.offset + chunk.length).collect()
