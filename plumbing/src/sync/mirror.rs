@@ -140,9 +140,12 @@ impl Mirror {
     }
 }
 
+/// A frame's number, and its bytes in the pack.
+type Placed = (usize, Range<u64>);
+
 /// Joins frames that are near each other into ranges.
-fn merge(frames: impl Iterator<Item = (usize, Range<u64>)>) -> Vec<(Range<u64>, Vec<(usize, Range<u64>)>)> {
-    let mut merged: Vec<(Range<u64>, Vec<_>)> = Vec::new();
+fn merge(frames: impl Iterator<Item = Placed>) -> Vec<(Range<u64>, Vec<Placed>)> {
+    let mut merged: Vec<(Range<u64>, Vec<Placed>)> = Vec::new();
     for (number, range) in frames {
         match merged.last_mut() {
             Some((whole, run))
