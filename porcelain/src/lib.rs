@@ -1,1 +1,3 @@
 //! What a user does.
+
+pub mod archive;
