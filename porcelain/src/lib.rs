@@ -1,3 +1,4 @@
 //! What a user does.
 
 pub mod archive;
+pub mod manifest;
