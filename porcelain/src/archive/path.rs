@@ -66,8 +66,11 @@ impl EntryPath {
 
 /// Also in the ways of Windows: `\x`, `\\?\x`, `C:\x`, `C:/x`.
 fn is_absolute(path: &str) -> bool {
-    let drive = |path: &[u8]| matches!(path, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
-    path.starts_with(['/', '\\']) || drive(path.as_bytes())
+    let has_drive = match path.as_bytes() {
+        [letter, b':', b'/' | b'\\', ..] => letter.is_ascii_alphabetic(),
+        _ => false,
+    };
+    path.starts_with(['/', '\\']) || has_drive
 }
 
 fn plain(path: &str) -> &str {

@@ -9,7 +9,10 @@ use toml::{Table, Value as Toml};
 
 use super::super::error::Reason;
 use super::About;
+use crate::manifest::too_deep;
 
+/// Levels of a Cargo.toml.
+const LEVELS_MAX: usize = 64;
 /// A text that is longer is cut.
 const TEXT_CHARS_MAX: usize = 1024;
 
@@ -125,6 +128,9 @@ pub(super) fn package_json(text: &str) -> Result<About, Reason> {
 
 /// The Cargo.toml of a crate, as `cargo package` writes it.
 pub(super) fn cargo(text: &str) -> Result<About, Reason> {
+    if too_deep(text, LEVELS_MAX).is_some() {
+        return Err(Reason::format("its manifest nests too deep"));
+    }
     let toml: Table = text.parse().map_err(|error: toml::de::Error| {
         Reason::format(format!(
             "its manifest is not TOML: {}",
@@ -362,5 +368,14 @@ mod tests {
                 .code(),
             "E-FORMAT"
         );
+        // Brackets and dotted keys, each within the bounds of the reader, and all together too
+        // many.
+        let names = ["a"; 79].join(".");
+        let deep = format!(
+            "[{names}]\n{names} = {}",
+            format!("{{{names} = ").repeat(79)
+        );
+        let refused = cargo(&deep).expect_err("it must be refused");
+        assert_eq!(refused.code(), "E-FORMAT");
     }
 }

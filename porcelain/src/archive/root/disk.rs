@@ -89,6 +89,15 @@ pub(super) fn regular(file: &File) -> Result<(u32, u64), Reason> {
     }
 }
 
+/// Where a link leads.
+pub(super) fn read_link(above: BorrowedFd<'_>, name: &str) -> Result<String, Reason> {
+    let target = rustix::fs::readlinkat(above, name, Vec::new())
+        .map_err(Reason::io("read an earlier link"))?;
+    target
+        .into_string()
+        .map_err(|_| Reason::format("it is another name of a link that is not UTF-8"))
+}
+
 /// Text of at most `bytes_max` bytes, which are bytes of `what`.
 pub(in super::super) fn bounded_text(
     reader: impl Read,

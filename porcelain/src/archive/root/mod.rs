@@ -23,7 +23,7 @@ use super::Limits;
 use super::error::{At, Fault, Reason};
 use super::links::Links;
 use super::path::EntryPath;
-use disk::{CREATE, FOLDER, READ, free_name, names, open_folder, regular};
+use disk::{CREATE, FOLDER, READ, free_name, names, open_folder, read_link, regular};
 
 pub(super) use disk::bounded_text;
 
@@ -92,6 +92,12 @@ pub(super) struct Root {
     /// The folder of the last entry, where the next one is likely to be.
     last: Option<(String, OwnedFd)>,
     buffer: Vec<u8>,
+}
+
+/// What a hard link is another name of.
+enum Original {
+    File(File),
+    Link(String),
 }
 
 /// What lies at the top.
@@ -221,13 +227,13 @@ impl Root {
 
     fn copy(&mut self, number: u64, path: &EntryPath, of: &str) -> Result<(), Reason> {
         let of = EntryPath::parse(of, &self.limits)?;
-        let Some(mut original) = self.open(of.as_str())? else {
-            return Err(Reason::format(
-                "it is another name of a file that did not come before it",
-            ));
-        };
-        let (mode, size) = regular(&original)?;
-        self.file(number, path, Exec::of(mode), size, &mut original)
+        match self.original(&of)? {
+            Original::Link(target) => self.link(number, path, &target),
+            Original::File(mut file) => {
+                let (mode, size) = regular(&file)?;
+                self.file(number, path, Exec::of(mode), size, &mut file)
+            }
+        }
     }
 
     /// The handle of a folder, reached name by name. With a `maker`, what is missing is made in its
@@ -270,23 +276,20 @@ impl Root {
         Ok(here.expect("a path has at least one name"))
     }
 
-    /// Opens what was unpacked at `path`, if it is there.
-    fn open(&mut self, path: &str) -> Result<Option<File>, Reason> {
-        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let absent = |reason: &Reason| match reason {
-            Reason::Io { source, .. } => source.kind() == ErrorKind::NotFound,
-            _ => false,
-        };
+    /// What was unpacked at `path` before.
+    fn original(&mut self, path: &EntryPath) -> Result<Original, Reason> {
+        let absent = || Reason::format("it is another name of a file that did not come before it");
+        let (above, name) = path.split();
         let above = match self.enter(above, None) {
-            Err(reason) if absent(&reason) => return Ok(None),
+            Err(Reason::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(absent());
+            }
             above => above?,
         };
         match rustix::fs::openat(above, name, READ, Mode::empty()) {
-            Ok(file) => Ok(Some(file.into())),
-            Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP) => Err(Reason::format(
-                "it stands for a link, where a file is needed",
-            )),
+            Ok(file) => Ok(Original::File(file.into())),
+            Err(Errno::LOOP) => read_link(above, name).map(Original::Link),
+            Err(Errno::NOENT) => Err(absent()),
             Err(errno) => Err(Reason::io("read an earlier entry")(errno)),
         }
     }

@@ -228,3 +228,20 @@ pub(crate) fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
         (data_name, data),
     ])
 }
+
+/// The same entries as tar, as tar in gzip, as the data of a deb, and as zip.
+pub(crate) fn in_every_way(items: &[Item]) -> Vec<(&'static str, Vec<u8>)> {
+    let tar = tar(items);
+    let zipped = items.iter().map(|item| match item {
+        Item::File(name, mode, content) => ZipItem::new(name.as_bytes(), 0o100_000 | mode, content),
+        Item::Folder(name) => ZipItem::new(name.as_bytes(), 0o040_755, b""),
+        Item::Link(name, target) => ZipItem::new(name.as_bytes(), 0o120_777, target.as_bytes()),
+    });
+    let zip = raw_zip(&zipped.collect::<Vec<_>>());
+    vec![
+        ("a.tar", tar.clone()),
+        ("a.tgz", gzip(&tar)),
+        ("a.deb", deb("data.tar.xz", &xz(&tar))),
+        ("a.zip", zip),
+    ]
+}

@@ -388,6 +388,21 @@ fn hard_links_become_copies() {
     assert_eq!(bench.listing()["d/original"], "file 755 content");
 }
 
+/// GNU tar writes the second name of a link as a hard link to it.
+#[test]
+fn hard_links_to_links_become_links() {
+    let mut tar = Tar::default();
+    tar.put(b"link", b'2', 0o777, b"nowhere", b"");
+    tar.put(b"d/other", b'1', 0o777, b"link", b"");
+    let bench = Bench::new("a.tar", &tar.end());
+    bench.unpack().expect("it is a good one");
+    assert_eq!(bench.listing()["d/other"], "link nowhere");
+    let mut tar = Tar::default();
+    tar.put(b"d/link", b'2', 0o777, b"../inside", b"");
+    tar.put(b"outside", b'1', 0o777, b"d/link", b"");
+    assert_eq!(Bench::new("a.tar", &tar.end()).refused(), "E-PATH");
+}
+
 #[test]
 fn folders_may_be_stated_late_and_twice() {
     let entries = [file("d/f", "x"), folder("d/"), folder("./d")];
