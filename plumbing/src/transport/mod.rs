@@ -23,6 +23,7 @@
 //! The parts with sockets need the feature `net`. Nothing of this room may be called from inside an async runtime.
 
 pub mod address;
+pub mod bundle;
 mod error;
 pub mod file;
 mod input;

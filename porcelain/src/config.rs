@@ -1,0 +1,107 @@
+//! The user's settings: `$PKG_HOME/config.toml`.
+//!
+//! ```toml
+//! identity = "ada"            # who publishes, if there are several
+//! jobs = 4
+//! freshness = "strict"        # strict, warn, off, or max-stale with a duration such as "90d"
+//! max-stale = "90d"
+//! min-age = "7d"
+//! [net]
+//! relays = []                 # iroh relays; none by default
+//! ca-file = "/etc/ssl/own.pem"
+//! ```
+//!
+//! Promises: an unknown key is an error that names file and line.
+
+use crate::error::Error;
+use objects::disk;
+use objects::limits::CONFIG_BYTES_MAX;
+use plumbing::trust::{Freshness, Policy};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// What `config.toml` says. Everything may be absent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Who publishes.
+    pub identity: Option<String>,
+    /// Threads for computing.
+    pub jobs: Option<usize>,
+    /// `strict`, `warn` or `off`.
+    pub freshness: Option<String>,
+    /// How old an index may be at most.
+    pub max_stale: Option<String>,
+    /// How long a release has to be listed before it is chosen.
+    pub min_age: Option<String>,
+    /// Network settings.
+    pub net: Net,
+}
+
+/// Network settings (L-S4).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Net {
+    /// iroh relays.
+    pub relays: Vec<String>,
+    /// Certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the settings; absent ones are the defaults.
+    ///
+    /// # Errors
+    /// `Malformed` with file and line.
+    pub fn read(path: &Path) -> Result<Config, Error> {
+        let Some(bytes) = disk::try_read(path, CONFIG_BYTES_MAX)? else { return Ok(Config::default()) };
+        let malformed = |why: String| Error::Malformed { path: path.to_owned(), why };
+        let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
+        if crate::manifest::too_deep(&text, 16).is_some() {
+            return Err(malformed("it nests too deep".into()));
+        }
+        toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))
+    }
+
+    /// What is believed of old statements and young releases.
+    ///
+    /// # Errors
+    /// `Usage` for a word or duration that is none.
+    pub fn policy(&self) -> Result<Policy, Error> {
+        let mut policy = Policy::default();
+        match self.freshness.as_deref() {
+            None | Some("strict") => {}
+            Some("warn") => policy.freshness = Freshness::Warn,
+            Some("off") => policy.freshness = Freshness::Off,
+            Some(other) => {
+                return Err(Error::usage(format!("freshness {other:?} is unknown"), "use strict, warn or off"));
+            }
+        }
+        if let Some(text) = &self.max_stale {
+            policy.freshness = Freshness::MaxStale { seconds: parse_duration(text)? };
+        }
+        if let Some(text) = &self.min_age {
+            policy.min_age_seconds = parse_duration(text)?;
+        }
+        Ok(policy)
+    }
+}
+
+/// Seconds of a duration such as `90d`, `12h`, `30m`, `45s`, `2w`.
+///
+/// # Errors
+/// `Usage` if it is none.
+pub fn parse_duration(text: &str) -> Result<u64, Error> {
+    let fault = || Error::usage(format!("{text:?} is no duration"), "write a number and s, m, h, d or w: 90d");
+    let unit = text.chars().last().ok_or_else(fault)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(fault()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| fault())?;
+    number.checked_mul(seconds).ok_or_else(fault)
+}

@@ -1,0 +1,280 @@
+//! Fetching: what a source offers, judged, and brought into the user's store.
+//!
+//! ```text
+//! remotes → advertise → verify, judge → wants → receive (hash on arrival) → commit pack → refs
+//! ```
+//!
+//! Promises: nothing is believed that was not judged; stopped anywhere, the old state stands and
+//! what arrived is kept.
+
+use crate::error::Error;
+use crate::event::{Reporter, Step};
+use crate::identity;
+use crate::publish::{index_ref, tag_ref};
+use crate::remote::{Lookup, Remote};
+use crate::session::Session;
+use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
+use objects::id::{IdentityId, TreeId};
+use objects::identity::Chain;
+use objects::object::Exists;
+use objects::refs::{PreviousValue, RefEdit};
+use objects::release::Entry;
+use objects::repository::Repository;
+use plumbing::index::Index;
+use plumbing::sync::{self, Source, Wanted};
+use plumbing::trust::{Accepted, Judge, Trusted};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A repository's index that was judged and is in the user's store.
+pub struct Known {
+    /// What was believed of its head.
+    pub accepted: Accepted,
+    /// True if the head is new here.
+    pub changed: bool,
+}
+
+impl Known {
+    /// Which repository.
+    pub fn repository(&self) -> &RepositoryName {
+        &self.accepted.index.repository
+    }
+
+    /// The root of its index.
+    pub fn root(&self) -> TreeId {
+        self.accepted.index.root
+    }
+}
+
+/// What a fetch of an index came to, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Which repository.
+    pub repository: RepositoryName,
+    /// The number of its index.
+    pub index: u64,
+    /// True if it is new here.
+    pub changed: bool,
+    /// Bytes by source.
+    pub bytes: Vec<crate::remote::BytesFrom>,
+}
+
+/// The outcome of [`index`], with what came from where.
+pub fn outcome(known: &Known, remotes: &[Remote]) -> Outcome {
+    Outcome {
+        repository: known.repository().clone(),
+        index: known.accepted.index.n,
+        changed: known.changed,
+        bytes: remotes.iter().map(Remote::bytes).collect(),
+    }
+}
+
+/// Fetches the index of the first of `remotes` whose head can be believed.
+///
+/// # Errors
+/// The last remote's error if none can.
+pub fn index(
+    session: &Session,
+    remotes: &[Remote],
+    pinned: Option<&RepositoryName>,
+    reporter: &dyn Reporter,
+) -> Result<Known, Error> {
+    let mut last = None;
+    for remote in remotes {
+        match index_from(session, remote, pinned, reporter) {
+            Ok(known) => return Ok(known),
+            Err(error) => {
+                if remotes.len() > 1 {
+                    reporter.warn(&format!("{} is passed over: {}", remote.shown(), error.message()));
+                }
+                last = Some(error);
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::usage("there is no remote", "name one: `pkg clone SOURCE`")))
+}
+
+fn index_from(
+    session: &Session,
+    remote: &Remote,
+    pinned: Option<&RepositoryName>,
+    reporter: &dyn Reporter,
+) -> Result<Known, Error> {
+    let repository = session.store()?;
+    let _lock = repository.lock_shared()?;
+    let state = session.state()?;
+    let pin = state.repository(&remote.kept())?;
+    let pinned = pinned.or(pin.as_ref());
+    let summary = remote.advertise()?;
+    let lookup = Lookup::new(repository.statements(), remote);
+    let judge = Judge::new(state, session.policy(), session.now())?;
+    let accepted = judge.accept_summary(&summary, pinned, &lookup, &remote.shown())?;
+    accepted.warnings.iter().for_each(|warning| reporter.warn(warning));
+
+    let name = &accepted.index.repository;
+    let old = known_root(repository, name)?;
+    fetch_index_tree(session, remote, &accepted, old, reporter)?;
+    repository.statements().insert(accepted.index.envelope())?;
+    identity::keep_chain(repository, &accepted.owner, session)?;
+    let edit = RefEdit {
+        name: index_ref(name),
+        previous: PreviousValue::Any,
+        new: Some(accepted.index.id()),
+        message: format!("fetch: index {} from {}", accepted.index.n, remote.shown()),
+    };
+    repository.refs().edit(&[edit], session.now())?;
+    state.pin_repository(&remote.kept(), name, session.now())?;
+    let changed = old != Some(accepted.index.root);
+    Ok(Known { accepted, changed })
+}
+
+/// The root of the index of `name` that the user's store holds.
+fn known_root(repository: &Repository, name: &RepositoryName) -> Result<Option<TreeId>, Error> {
+    let Some(id) = repository.refs().try_find(&index_ref(name))? else { return Ok(None) };
+    let signed = repository.statements().find::<objects::claim::Index>(id)?;
+    let head: objects::claim::Index =
+        objects::codec::peek(signed.envelope().payload()).map_err(objects::signed::Error::from)?;
+    Ok(Some(head.root))
+}
+
+fn fetch_index_tree(
+    session: &Session,
+    remote: &Remote,
+    accepted: &Accepted,
+    old: Option<TreeId>,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let index = &accepted.index;
+    let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
+    let step = Step::begin(reporter, "fetching the index", None);
+    let haves: Vec<TreeId> = old.into_iter().collect();
+    sync::fetch_tree(&[remote], session.store()?.store(), wanted, &haves, &step)?;
+    Ok(())
+}
+
+/// The index last fetched from a repository, without asking anybody.
+///
+/// # Errors
+/// `NotFound` if none was fetched yet.
+pub fn last_index<'a>(session: &'a Session, name: &RepositoryName) -> Result<Index<'a>, Error> {
+    let repository = session.store()?;
+    let root = known_root(repository, name)?;
+    let root = root.ok_or_else(|| Error::not_found(format!("an index of {name}"), "fetch it: `pkg fetch`"))?;
+    Ok(Index::open(repository.store(), root)?)
+}
+
+/// A release to be had.
+pub struct Pick<'a> {
+    /// The package.
+    pub record: &'a PackageRecord,
+    /// The version.
+    pub row: &'a VersionRow,
+}
+
+/// A release that was judged and is in the user's store.
+pub struct Had {
+    /// The entry that released it.
+    pub entry: Trusted<Entry>,
+    /// True if its content was here already.
+    pub was_here: bool,
+    /// New objects and their bytes.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// Judges releases of a believed index and brings their content into the user's store.
+///
+/// # Errors
+/// If one is not to be believed, or cannot be had from any of `remotes`; what arrived is kept.
+pub fn releases(
+    session: &Session,
+    remotes: &[Remote],
+    known: &Known,
+    picks: &[Pick<'_>],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Had>, Error> {
+    let repository = session.store()?;
+    let _lock = repository.lock_shared()?;
+    let first = remotes.first().ok_or_else(|| Error::usage("there is no remote", "name one: `pkg clone SOURCE`"))?;
+    let lookup = Lookup::new(repository.statements(), first);
+    lookup.prefetch(&picks.iter().map(|pick| pick.row.entry).collect::<Vec<_>>())?;
+    let judge = Judge::new(session.state()?, session.policy(), session.now())?;
+    let index = Index::open(repository.store(), known.root())?;
+    let mut owners: BTreeMap<IdentityId, Chain> = BTreeMap::new();
+    let mut had = Vec::with_capacity(picks.len());
+    for pick in picks {
+        let owner = match owners.get(&pick.record.owner) {
+            Some(owner) => owner.clone(),
+            None => {
+                let row = index.identity(pick.record.owner)?;
+                let chain = judge.identity(pick.record.owner, row.as_ref(), &lookup, &first.shown())?;
+                identity::keep_chain(repository, &chain, session)?;
+                owners.insert(pick.record.owner, chain.clone());
+                chain
+            }
+        };
+        let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &first.shown())?;
+        judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
+        had.push(content(session, remotes, pick, entry, reporter)?);
+    }
+    Ok(had)
+}
+
+fn content(
+    session: &Session,
+    remotes: &[Remote],
+    pick: &Pick<'_>,
+    entry: Trusted<Entry>,
+    reporter: &dyn Reporter,
+) -> Result<Had, Error> {
+    let repository = session.store()?;
+    let release = &pick.row.release;
+    let was_here = is_whole(repository, pick.record, &pick.row.release.version)?;
+    let (mut objects, mut bytes) = (0, 0);
+    if !was_here {
+        let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
+        let haves = haves(repository, pick.record, release.tree)?;
+        let what = format!("fetching {} {}", pick.record.name, release.version);
+        let step = Step::begin(reporter, &what, None);
+        let sources: Vec<&dyn Source> = remotes.iter().map(|remote| remote as &dyn Source).collect();
+        let fetched = sync::fetch_tree(&sources, repository.store(), wanted, &haves, &step)?;
+        fetched.dropped.iter().for_each(|dropped| reporter.warn(&format!("a source was dropped: {dropped}")));
+        (objects, bytes) = (fetched.objects, fetched.bytes);
+    }
+    repository.statements().insert(entry.envelope())?;
+    let edit = RefEdit {
+        name: tag_ref(pick.record.owner, &pick.record.name, &release.version),
+        previous: PreviousValue::Any,
+        new: Some(entry.id()),
+        message: format!("fetch: {} {}", pick.record.name, release.version),
+    };
+    repository.refs().edit(&[edit], session.now())?;
+    Ok(Had { entry, was_here, objects, bytes })
+}
+
+/// True if the version is tagged here: a tag is made after its content is whole.
+fn is_whole(repository: &Repository, record: &PackageRecord, version: &objects::version::Version) -> Result<bool, Error> {
+    Ok(repository.refs().try_find(&tag_ref(record.owner, &record.name, version))?.is_some())
+}
+
+/// How many older versions are offered as bases.
+const HAVES: usize = 4;
+
+/// Trees of other versions that are whole here, nearest first.
+pub fn haves(repository: &Repository, record: &PackageRecord, wanted: TreeId) -> Result<Vec<TreeId>, Error> {
+    let at = record.versions.iter().position(|row| row.release.tree == wanted).unwrap_or(record.versions.len());
+    let mut rows: Vec<(usize, &VersionRow)> = record.versions.iter().enumerate().collect();
+    rows.sort_by_key(|(n, _)| n.abs_diff(at));
+    let mut haves = Vec::new();
+    for (_, row) in rows {
+        let tree = row.release.tree;
+        let whole = tree != wanted
+            && repository.store().contains(&tree.object())
+            && is_whole(repository, record, &row.release.version)?;
+        if whole && haves.len() < HAVES {
+            haves.push(tree);
+        }
+    }
+    Ok(haves)
+}

@@ -1,0 +1,50 @@
+//! What this machine has signed, so that it never signs another thing under the same number.
+//!
+//! Promises: heads only grow; they are on disk before the statement can be seen (REL-042, REL-043).
+
+use crate::error::Error;
+use objects::id::{ObjectId, StatementId};
+use plumbing::trust::{Database, State};
+
+const ROOM: &str = "ledger";
+const STEPS: &[&str] = &["CREATE TABLE signed (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL) STRICT"];
+
+/// The heads of the logs this machine signs, in `state.db`.
+pub struct Ledger<'a>(&'a Database);
+
+impl<'a> Ledger<'a> {
+    /// The ledger in `state`.
+    ///
+    /// # Errors
+    /// If the database was written by a newer program.
+    pub fn open(state: &'a State) -> Result<Ledger<'a>, Error> {
+        state.database().migrate(ROOM, STEPS).map_err(plumbing::trust::Error::from)?;
+        Ok(Ledger(state.database()))
+    }
+
+    /// The newest entry this machine signed in `log`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn head(&self, log: &str) -> Result<Option<(u64, StatementId)>, Error> {
+        let found = self.0.read("read", |view| {
+            let mut query = view.prepare("SELECT seq, entry FROM signed WHERE log = ?1")?;
+            let mut rows = query.query([log])?;
+            rows.next()?.map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))).transpose()
+        });
+        let found = found.map_err(plumbing::trust::Error::from)?;
+        Ok(found.map(|(seq, entry)| (seq as u64, StatementId::new(ObjectId::from_bytes(entry)))))
+    }
+
+    /// Notes that `entry` was signed as number `seq` of `log`.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn note(&self, log: &str, seq: u64, entry: StatementId) -> Result<(), Error> {
+        let sql = "INSERT INTO signed VALUES (?1, ?2, ?3) ON CONFLICT (log) DO UPDATE SET seq = ?2, entry = ?3 WHERE seq < ?2";
+        let object = entry.object();
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let written = self.0.write("write", |tx| tx.execute(sql, (log, seq, object.as_bytes())).map(drop));
+        Ok(written.map_err(plumbing::trust::Error::from)?)
+    }
+}

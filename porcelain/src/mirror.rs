@@ -1,0 +1,210 @@
+//! Mirrors: bare repositories kept by others (C10).
+//!
+//! Promises: a mirror holds exactly what the signed index names, statement by statement and object
+//! by object, and its summary is written last. It is judged like any source by those who read it.
+
+use crate::error::Error;
+use crate::event::{Reporter, Step};
+use crate::identity;
+use crate::publish::{index_ref, tag_ref};
+use crate::remote::{BytesFrom, Lookup, Remote};
+use crate::session::Session;
+use objects::claim::PackageRecord;
+use objects::disk;
+use objects::id::{PackId, StatementId, TreeId};
+use objects::limits::CONFIG_BYTES_MAX;
+use objects::name::PackageName;
+use objects::refs::{PreviousValue, RefEdit, RefName};
+use objects::repository::Repository;
+use plumbing::index::Index;
+use plumbing::sync::{self, Source, Wanted};
+use plumbing::trust::{Accepted, Judge, Statements};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What a mirror's refresh came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The mirror.
+    pub path: PathBuf,
+    /// The number of its index.
+    pub index: u64,
+    /// Versions that are new in it.
+    pub new_versions: Vec<String>,
+    /// New objects.
+    pub objects: u64,
+    /// Bytes by source.
+    pub bytes: Vec<BytesFrom>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remotes {
+    origin: String,
+}
+
+/// Makes a mirror of the repository at `address` in the fresh folder `path`.
+///
+/// # Errors
+/// If something stands there, or the source cannot be fetched from.
+pub fn clone(session: &Session, address: &str, path: &Path, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+    let remote = Remote::open(session, address)?;
+    let repository = Repository::init(path)?;
+    let remotes = Remotes { origin: remote.kept() };
+    let text = toml::to_string(&remotes).expect("one address is plain TOML");
+    disk::write_whole(&path.join("remotes.toml"), text.as_bytes())?;
+    refresh(session, &remote, &repository, reporter)
+}
+
+/// Brings a mirror up to date with where it was cloned from.
+///
+/// # Errors
+/// `Usage` if it is no mirror; those of fetching.
+pub fn fetch(session: &Session, path: &Path, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+    let repository = Repository::open(path)?;
+    let remote = Remote::open(session, &origin(path)?)?;
+    refresh(session, &remote, &repository, reporter)
+}
+
+/// Where a mirror was cloned from.
+///
+/// # Errors
+/// `Usage` if the repository is no mirror.
+pub fn origin(path: &Path) -> Result<String, Error> {
+    let file = path.join("remotes.toml");
+    let bytes = disk::try_read(&file, CONFIG_BYTES_MAX)?.ok_or_else(|| {
+        Error::usage(format!("{} was not cloned from anywhere", path.display()), "a mirror is made by `pkg clone --mirror SOURCE`")
+    })?;
+    let malformed = |why: String| Error::Malformed { path: file.clone(), why };
+    let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
+    let remotes: Remotes = toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))?;
+    Ok(remotes.origin)
+}
+
+fn refresh(session: &Session, remote: &Remote, repository: &Repository, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+    let _lock = repository.lock_shared()?;
+    let state = session.state()?;
+    let pinned = match repository.summary()? {
+        Some(summary) => Some(summary.repository),
+        None => state.repository(&remote.kept())?,
+    };
+    let summary = remote.advertise()?;
+    let lookup = Lookup::new(repository.statements(), remote);
+    let judge = Judge::new(state, session.policy(), session.now())?;
+    let accepted = judge.accept_summary(&summary, pinned.as_ref(), &lookup, &remote.shown())?;
+    accepted.warnings.iter().for_each(|warning| reporter.warn(warning));
+    state.pin_repository(&remote.kept(), &accepted.index.repository, session.now())?;
+
+    let mut copy = Copy { session, remote, repository, lookup, reporter, objects: 0, made_for: Vec::new(), new: Vec::new() };
+    copy.index(&accepted)?;
+    copy.packages(&accepted)?;
+    copy.heads(&accepted)?;
+    repository.write_pack_list(&copy.made_for, None)?;
+    repository.write_summary(&summary)?;
+    Ok(Outcome {
+        path: repository.root().to_owned(),
+        index: accepted.index.n,
+        new_versions: copy.new,
+        objects: copy.objects,
+        bytes: vec![remote.bytes()],
+    })
+}
+
+struct Copy<'a> {
+    session: &'a Session,
+    remote: &'a Remote,
+    repository: &'a Repository,
+    lookup: Lookup<'a>,
+    reporter: &'a dyn Reporter,
+    objects: u64,
+    made_for: Vec<(PackId, TreeId)>,
+    new: Vec<String>,
+}
+
+impl Copy<'_> {
+    fn tree(&mut self, what: &str, wanted: Wanted, haves: &[TreeId]) -> Result<(), Error> {
+        let step = Step::begin(self.reporter, what, None);
+        let fetched = sync::fetch_tree(&[self.remote as &dyn Source], self.repository.store(), wanted, haves, &step)?;
+        self.objects += fetched.objects;
+        self.made_for.extend(fetched.packs.iter().map(|pack| (*pack, wanted.tree)));
+        Ok(())
+    }
+
+    fn index(&mut self, accepted: &Accepted) -> Result<(), Error> {
+        let index = &accepted.index;
+        let old = self.repository.summary()?.map(|summary| summary.index);
+        let old: Option<objects::claim::Index> =
+            old.and_then(|signed| objects::codec::peek(signed.envelope().payload()).ok());
+        let haves: Vec<TreeId> = old.map(|head| head.root).into_iter().collect();
+        let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
+        self.tree("fetching the index", wanted, &haves)
+    }
+
+    fn packages(&mut self, accepted: &Accepted) -> Result<(), Error> {
+        let names = Index::open(self.repository.store(), accepted.index.root)?.names();
+        for name in names {
+            self.package(accepted, &name)?;
+        }
+        Ok(())
+    }
+
+    fn package(&mut self, accepted: &Accepted, name: &PackageName) -> Result<(), Error> {
+        let record = Index::open(self.repository.store(), accepted.index.root)?.record(name)?;
+        let Some(record) = record else { return Ok(()) };
+        let row = Index::open(self.repository.store(), accepted.index.root)?.identity(record.owner)?;
+        if let Some(row) = row {
+            self.chain(row.document)?;
+        }
+        for version in &record.versions {
+            let tag = tag_ref(record.owner, name, &version.release.version);
+            if self.repository.refs().try_find(&tag)? == Some(version.entry) {
+                continue;
+            }
+            let release = &version.release;
+            let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
+            let haves = crate::fetch::haves(self.repository, &record, release.tree)?;
+            self.tree(&format!("fetching {name} {}", release.version), wanted, &haves)?;
+            self.chain(version.entry)?;
+            self.edit(tag, version.entry)?;
+            self.new.push(format!("{name} {}", release.version));
+        }
+        self.logs(&record)
+    }
+
+    fn logs(&mut self, record: &PackageRecord) -> Result<(), Error> {
+        for log in &record.logs {
+            self.chain(log.entry)?;
+            let (owner, name) = (record.owner.to_hex(), record.name.to_component());
+            let head = format!("refs/packages/{owner}/{name}/{}", log.signer.to_hex());
+            self.edit(head.parse()?, log.entry)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a statement and all before it that are not here yet.
+    fn chain(&mut self, id: StatementId) -> Result<(), Error> {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            if self.repository.statements().try_find(id)?.is_some() {
+                return Ok(());
+            }
+            let envelope = self.lookup.find(id)?;
+            let envelope = envelope.ok_or_else(|| Error::not_found(format!("statement {id}"), "the source is incomplete: try another"))?;
+            next = plumbing::sync::serve::previous(&envelope);
+            self.repository.statements().insert(&envelope)?;
+        }
+        Ok(())
+    }
+
+    fn heads(&mut self, accepted: &Accepted) -> Result<(), Error> {
+        identity::keep_chain(self.repository, &accepted.owner, self.session)?;
+        self.repository.statements().insert(accepted.index.envelope())?;
+        self.edit(index_ref(&accepted.index.repository), accepted.index.id())
+    }
+
+    fn edit(&self, name: RefName, new: StatementId) -> Result<(), Error> {
+        let message = format!("mirror: from {}", self.remote.shown());
+        let edit = RefEdit { name, previous: PreviousValue::Any, new: Some(new), message };
+        Ok(self.repository.refs().edit(&[edit], self.session.now())?)
+    }
+}
