@@ -9,6 +9,7 @@
 pub mod index;
 pub mod sync;
 pub mod transport;
+pub mod trust;
 
 /// An error and its sources in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -1,0 +1,200 @@
+//! The local database: one SQLite file that several commands may open at once.
+//!
+//! Promises: what [`Database::write`] returned from survives a power cut; a write is whole or
+//! absent; a file written by a newer version is refused, not misread (REL-039).
+//! Leaves to others: what the tables mean. Each room brings its own with [`Database::migrate`].
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a command waits for another one's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts at the first opening, when others turn the same new file to WAL.
+const OPEN_ATTEMPTS: u32 = 100;
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite refuses.
+    #[error("cannot {doing} {}", path.display())]
+    Sqlite {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The folder cannot be made.
+    #[error(transparent)]
+    Disk(#[from] objects::disk::Error),
+    /// A newer version of the program wrote it.
+    #[error("{} was written by a newer version ({room} {found}, known here: {known})", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Whose tables.
+        room: &'static str,
+        /// The version of the tables.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+}
+
+impl Error {
+    /// The code that `--json` shows.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Sqlite { source, .. } => match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => "E-NOSPACE",
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => "E-FORMAT",
+                _ => "E-IO",
+            },
+            Error::Disk(error) => error.code(),
+            Error::Newer { .. } => "E-FORMAT",
+        }
+    }
+}
+
+/// An open database. It may be shared between threads.
+pub struct Database {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Database {
+    /// Opens the file, making it and its folder if they are not there.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is no database.
+    pub fn open(path: &Path) -> Result<Database, Error> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            objects::disk::make_folder(folder)?;
+        }
+        let opened = Connection::open(path).and_then(|connection| {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            write_ahead(&connection)?;
+            Ok(connection)
+        });
+        Database::prepare(path, opened)
+    }
+
+    /// A database in memory, gone when dropped.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn in_memory() -> Result<Database, Error> {
+        Database::prepare(Path::new(":memory:"), Connection::open_in_memory())
+    }
+
+    fn prepare(path: &Path, opened: rusqlite::Result<Connection>) -> Result<Database, Error> {
+        let prepared = opened.and_then(|connection| {
+            connection.execute_batch(
+                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+            )?;
+            Ok(connection)
+        });
+        let connection = prepared.map_err(|source| failed("open", path, source))?;
+        Ok(Database { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// Brings the tables of `room` up to date: `steps` are the statements that lead from each
+    /// version to the next; those already taken are left out.
+    ///
+    /// # Errors
+    /// `Newer` if the tables are of a version that `steps` does not reach.
+    pub fn migrate(&self, room: &'static str, steps: &[&str]) -> Result<(), Error> {
+        let known = i64::try_from(steps.len()).expect("a handful of steps");
+        let mut found = self.read("read", |view| version(view, room))?;
+        if found < known {
+            found = self.write("migrate", |tx| migrate(tx, room, steps, known))?;
+        }
+        if found > known {
+            return Err(Error::Newer { path: self.path.clone(), room, found, known });
+        }
+        Ok(())
+    }
+
+    /// Reads within one consistent view.
+    ///
+    /// # Errors
+    /// What `read` met.
+    pub fn read<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let connection = self.lock();
+        let view = connection.unchecked_transaction().and_then(|view| read(&view));
+        view.map_err(|source| failed(doing, &self.path, source))
+    }
+
+    /// Writes within one transaction, which no other writer can come between. If `write` fails,
+    /// nothing was written.
+    ///
+    /// # Errors
+    /// What `write` met, or if the disk refuses.
+    pub fn write<T>(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let mut connection = self.lock();
+        let written = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            let value = write(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        });
+        written.map_err(|source| failed(doing, &self.path, source))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere dropped its transaction, which rolled it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The version of the tables of `room`; 0 if there are none.
+fn version(view: &Connection, room: &str) -> rusqlite::Result<i64> {
+    if !view.table_exists(None, "rooms")? {
+        return Ok(0);
+    }
+    let version = view.query_row("SELECT version FROM rooms WHERE name = ?1", [room], |row| row.get(0));
+    Ok(version.optional()?.unwrap_or(0))
+}
+
+/// Takes the steps that are missing, and returns the version there is then. Another command may
+/// have been quicker.
+fn migrate(tx: &Connection, room: &str, steps: &[&str], known: i64) -> rusqlite::Result<i64> {
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS rooms (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT",
+    )?;
+    let found = version(tx, room)?;
+    for step in steps.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        tx.execute_batch(step)?;
+    }
+    let reached = found.max(known);
+    tx.execute("INSERT OR REPLACE INTO rooms VALUES (?1, ?2)", params![room, reached])?;
+    Ok(reached)
+}
+
+fn failed(doing: &'static str, path: &Path, source: rusqlite::Error) -> Error {
+    Error::Sqlite { doing, path: path.to_owned(), source }
+}
+
+/// Turns the file to WAL, where the file system can; network file systems stay with the rollback
+/// journal. SQLite does not wait for others here, so we do.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..OPEN_ATTEMPTS {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            answer => return answer.map(drop),
+        }
+    }
+    Ok(()) // whichever mode it is in, it is a sound one
+}

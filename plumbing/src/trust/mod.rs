@@ -1,0 +1,66 @@
+//! Who may say what: the acceptance steps of THREATS 1.4, and the keys to speak oneself.
+//!
+//! Participants: a [`State`] (what this machine has believed so far), a [`Policy`] (what its user
+//! allows), and a [`Judge`] that holds statements from a source against both.
+//!
+//! ```text
+//! Signed<T>     what arrived                       objects::signed
+//! Verified<T>   who said it                        objects::signed
+//! Trusted<T>    they may say it, and it is no older than what we knew     here, and only here
+//! ```
+//!
+//! Promises: what this machine believed never goes back; a signer who says two things in one place
+//! is found out, neither is applied, and both are kept as evidence; the state is on disk before
+//! what it allows is returned.
+//! Leaves to others: fetching ([`Statements`] is asked), reading the index tree (`index`), fetching
+//! and checking content (steps 17 and 18: `sync`, `objects::checkout`).
+//!
+//! Grants (steps 10 to 12) are not supported yet: entries that need one are refused. Their place is
+//! between [`Judge::accept_name`] and the log, in `release.rs`. `reset` and the `recovery` role
+//! (THREATS 1.5) have theirs in `chain.rs`; until then they change nothing, which is the safe side.
+
+mod chain;
+mod database;
+mod error;
+mod judge;
+pub mod keyring;
+mod log;
+mod policy;
+mod release;
+mod repository;
+mod state;
+mod statements;
+mod withdrawn;
+
+pub use database::{Database, Error as DatabaseError};
+pub use error::{At, Error};
+pub use judge::Judge;
+pub use policy::{Freshness, Policy};
+pub use release::NameUse;
+pub use repository::Accepted;
+pub use state::{
+    Act, Advance, Fork, ForkId, Head, Line, Log, PackagePin, Position, RepositoryPin, Sighting, State,
+};
+pub use statements::{InOrder, Statements};
+
+use objects::signed::Verified;
+use std::ops::Deref;
+
+/// A statement whose signers may make it, and which moves nothing backwards: the form that may
+/// move refs and be installed.
+#[derive(Clone, Debug)]
+pub struct Trusted<T>(Verified<T>);
+
+impl<T> Trusted<T> {
+    /// The statement without the judgement, for what only needs to know who said it.
+    pub fn into_verified(self) -> Verified<T> {
+        self.0
+    }
+}
+
+impl<T> Deref for Trusted<T> {
+    type Target = Verified<T>;
+    fn deref(&self) -> &Verified<T> {
+        &self.0
+    }
+}

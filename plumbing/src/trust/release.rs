@@ -1,0 +1,169 @@
+//! One version of a package: steps 13 to 16, and whose a name is.
+
+use super::error::{At, Error};
+use super::judge::Judge;
+use super::repository::Accepted;
+use super::state::{Line, Log, PackagePin};
+use super::statements::Statements;
+use super::{Trusted, log};
+use objects::claim::{Mark, PackageRecord, VersionRow};
+use objects::identity::Chain;
+use objects::release::Entry;
+use objects::signed::{Kind, Verified};
+
+/// How a name stands on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameUse {
+    /// Pinned to this owner.
+    Known,
+    /// Not used before: the caller shows owner, distributor and date.
+    First,
+}
+
+impl Judge<'_> {
+    /// Whether a record's name leads to the owner it led to before, in this repository and in any
+    /// other. Asked before anything of the package is fetched (SEC-063). Pins nothing.
+    ///
+    /// # Errors
+    /// `OwnerChanged` if it leads to another identity.
+    pub fn accept_name(
+        &self,
+        accepted: &Accepted,
+        record: &PackageRecord,
+        origin: &str,
+    ) -> Result<NameUse, Error> {
+        let pins = self.state.package(&record.name)?;
+        // A pin of this very repository decides: a person may have let two repositories differ.
+        let here = pins.iter().find(|pin| pin.repository == accepted.index.repository);
+        let known = here.or_else(|| pins.iter().find(|pin| pin.owner == record.owner)).or(pins.first());
+        match known {
+            None => Ok(NameUse::First),
+            Some(pin) if pin.owner == record.owner => Ok(NameUse::Known),
+            Some(pin) => Err(Error::OwnerChanged {
+                origin: origin.to_owned(),
+                name: record.name.clone(),
+                pinned: pin.owner,
+                offered: record.owner,
+            }),
+        }
+    }
+
+    /// Judges one version of a record of an accepted index. `owner` is the chain of the record's
+    /// owner, from [`Judge::identity`]. Pins the name on first use, and keeps what was learned of
+    /// the log, before it returns.
+    ///
+    /// # Errors
+    /// `OwnerChanged` as [`Judge::accept_name`]; `Scope` for an entry of another package, or by
+    /// another signer than the owner (grants are not supported yet); `Signed` or `Withdrawn` if it
+    /// is not signed as its log asks; `Rollback` if the log ends before what is known; `Fork` if
+    /// the log has two entries in one place; `Altered` if the index says of the release what its
+    /// author did not sign; `TwoTrees`; `Policy` as the user's rules say.
+    pub fn accept_release(
+        &self,
+        accepted: &Accepted,
+        record: &PackageRecord,
+        row: &VersionRow,
+        owner: &Chain,
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<Trusted<Entry>, Error> {
+        let at = |step| At::new(step, Kind::Entry, row.entry, origin);
+        self.accept_name(accepted, record, origin)?;
+        if record.owner != owner.id() {
+            return Err(Error::Scope { at: at(14), why: "the identity at hand does not own the package" });
+        }
+        if row.signer != record.owner {
+            return Err(Error::Scope { at: at(11), why: log::NO_GRANTS });
+        }
+        let log = Log { owner: record.owner, name: record.name.clone(), signer: row.signer };
+        let listed = record.log(&row.signer);
+        let listed =
+            listed.ok_or_else(|| Error::Mismatch { at: at(14), why: "the index lists no log for it" })?;
+        let entry = log::entry(self, &log::Source { log: &log, owner, statements, origin }, listed, row)?;
+        self.agrees(&entry, row, &log, origin)?;
+        self.allowed(accepted, &entry, row, &log, origin)?;
+        self.pin(accepted, record)?;
+        self.state.note_time(entry.created)?;
+        Ok(Trusted(entry))
+    }
+
+    /// The distributor's row says what the author signed, and so does every other signer (step 15).
+    fn agrees(
+        &self,
+        entry: &Verified<Entry>,
+        row: &VersionRow,
+        log: &Log,
+        origin: &str,
+    ) -> Result<(), Error> {
+        let at = |step| At::new(step, Kind::Entry, entry.id(), origin);
+        let version = || row.release.version.to_string();
+        if entry.release() != Some(&row.release) {
+            return Err(Error::Altered { at: at(14), version: version() });
+        }
+        let trees = self.state.trees(log.owner, &log.name, &row.release.version)?;
+        if trees.iter().any(|tree| *tree != row.release.tree) {
+            return Err(Error::TwoTrees { at: at(15), version: version() });
+        }
+        Ok(())
+    }
+
+    /// Step 16. What the author withdrew in the log counts whether or not the index repeats it.
+    fn allowed(
+        &self,
+        accepted: &Accepted,
+        entry: &Verified<Entry>,
+        row: &VersionRow,
+        log: &Log,
+        origin: &str,
+    ) -> Result<(), Error> {
+        let refusal = |why| Error::Policy { at: At::new(16, Kind::Entry, entry.id(), origin), why };
+        let withdrawn = self.state.withdrawn(log, &row.release.version, row.seq)?;
+        if let Some(reason) = withdrawn.filter(|_| !self.policy.allow_yanked) {
+            return Err(refusal(format!("its author withdrew it: {reason}")));
+        }
+        if let Some(why) = row.mark.as_ref().and_then(|mark| self.refused_mark(mark)) {
+            return Err(refusal(why));
+        }
+        let age = self.effective.since(row.listed);
+        if age < self.policy.min_age_seconds {
+            let (distributor, min) = (accepted.index.repository.owner.nick(), self.policy.min_age_seconds);
+            return Err(refusal(format!("{distributor} lists it since {age} seconds, {min} are asked for")));
+        }
+        Ok(())
+    }
+
+    fn refused_mark(&self, mark: &Mark) -> Option<String> {
+        match mark {
+            Mark::Yanked { reason } if !self.policy.allow_yanked => {
+                Some(format!("it was withdrawn: {reason}"))
+            }
+            Mark::Forbidden { reason } if !self.policy.allow_forbidden => {
+                Some(format!("the distributor forbids it: {reason}"))
+            }
+            Mark::Malicious { reason } if !self.policy.allow_malicious => {
+                Some(format!("the distributor warns of it: {reason}"))
+            }
+            Mark::Yanked { .. } | Mark::Forbidden { .. } | Mark::Malicious { .. } | Mark::Retired { .. } => {
+                None
+            }
+        }
+    }
+
+    fn pin(&self, accepted: &Accepted, record: &PackageRecord) -> Result<(), Error> {
+        let repository = &accepted.index.repository;
+        if self.state.package(&record.name)?.iter().any(|pin| pin.repository == *repository) {
+            return Ok(());
+        }
+        let (name, repository) = (record.name.clone(), repository.clone());
+        let pin = PackagePin { name, repository, owner: record.owner, since: self.now };
+        Ok(self.state.pin_package(&pin)?)
+    }
+
+    /// Refuses entries from `n` on if the log is known to fork at or before it.
+    pub(super) fn not_forked(&self, log: &Log, seq: u64, at: impl Fn() -> Box<At>) -> Result<(), Error> {
+        match self.state.forked_from(&Line::Log(log.clone()))?.filter(|n| *n <= seq) {
+            Some(n) => Err(Error::Fork { at: at(), n }),
+            None => Ok(()),
+        }
+    }
+}
