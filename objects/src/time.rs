@@ -14,6 +14,8 @@ pub struct OutOfRange(u64);
 
 impl Timestamp {
     const MAX: u64 = 253_402_300_799;
+    /// 1970-01-01T00:00:00Z: before everything that was signed.
+    pub const EPOCH: Timestamp = Timestamp(0);
 
     /// A time from its seconds.
     ///
