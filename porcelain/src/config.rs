@@ -74,7 +74,10 @@ impl Config {
             Some("warn") => policy.freshness = Freshness::Warn,
             Some("off") => policy.freshness = Freshness::Off,
             Some(other) => {
-                return Err(Error::usage(format!("freshness {other:?} is unknown"), "use strict, warn or off"));
+                return Err(Error::usage(
+                    format!("freshness {other:?} is unknown"),
+                    "use strict, warn or off",
+                ));
             }
         }
         if let Some(text) = &self.max_stale {
@@ -92,7 +95,8 @@ impl Config {
 /// # Errors
 /// `Usage` if it is none.
 pub fn parse_duration(text: &str) -> Result<u64, Error> {
-    let fault = || Error::usage(format!("{text:?} is no duration"), "write a number and s, m, h, d or w: 90d");
+    let fault =
+        || Error::usage(format!("{text:?} is no duration"), "write a number and s, m, h, d or w: 90d");
     let unit = text.chars().last().ok_or_else(fault)?;
     let seconds = match unit {
         's' => 1,

@@ -32,7 +32,11 @@ pub struct Described {
 ///
 /// # Errors
 /// `Usage` if nothing gives a name or version; those of names and versions.
-pub fn describe(manifest: Option<Manifest>, archive: Option<&archive::About>, request: &Request) -> Result<Described, Error> {
+pub fn describe(
+    manifest: Option<Manifest>,
+    archive: Option<&archive::About>,
+    request: &Request,
+) -> Result<Described, Error> {
     let stated = manifest.as_ref().map(|manifest| &manifest.package);
     let name = match (&request.name, stated, archive) {
         (Some(name), ..) => name.clone(),
@@ -43,7 +47,9 @@ pub fn describe(manifest: Option<Manifest>, archive: Option<&archive::About>, re
     let version = match (&request.version, stated, archive) {
         (Some(version), ..) => version.clone(),
         (None, Some(package), _) => manifest_version(package)?,
-        (None, None, Some(about)) => about.version.parse().map_err(|error| odd_version(&about.version, error))?,
+        (None, None, Some(about)) => {
+            about.version.parse().map_err(|error| odd_version(&about.version, error))?
+        }
         (None, None, None) => return Err(nameless("version", "--version VERSION")),
     };
     let channel = match (&request.channel, stated.and_then(|package| package.channel.as_ref())) {
@@ -102,7 +108,9 @@ fn dependencies(manifest: &Manifest) -> Result<Vec<Dependency>, Error> {
 /// `id:` and 64 hexadecimal digits: a dependency's owner is named in full, since it is signed.
 fn parse_owner(text: &str) -> Result<IdentityId, Error> {
     let digits = text.strip_prefix("id:").unwrap_or(text);
-    digits.parse().map_err(|_| Error::usage(format!("{text:?} is no identity"), "an owner is id: and 64 hexadecimal digits"))
+    digits.parse().map_err(|_| {
+        Error::usage(format!("{text:?} is no identity"), "an owner is id: and 64 hexadecimal digits")
+    })
 }
 
 fn about_of(manifest: &Manifest) -> About {
@@ -127,7 +135,12 @@ fn about_of(manifest: &Manifest) -> About {
 ///
 /// # Errors
 /// `NotFound` if the manifest names a variant or script that the package does not hold.
-pub fn release(find: &dyn Find, root: &Path, described: &Described, ingested: &Ingested) -> Result<Release, Error> {
+pub fn release(
+    find: &dyn Find,
+    root: &Path,
+    described: &Described,
+    ingested: &Ingested,
+) -> Result<Release, Error> {
     let mut release = Release {
         version: described.version.clone(),
         channel: described.channel.clone(),
@@ -154,16 +167,24 @@ pub fn release(find: &dyn Find, root: &Path, described: &Described, ingested: &I
     }
     release.scripts = scripts(root, manifest)?;
     release.media = manifest.package.media.clone();
-    release.requires_pkg = manifest.package.requires_pkg.as_deref().map(str::parse::<Requirement>).transpose()?;
+    release.requires_pkg =
+        manifest.package.requires_pkg.as_deref().map(str::parse::<Requirement>).transpose()?;
     Ok(release)
 }
 
 fn variant(find: &dyn Find, tree: TreeId, path: &str) -> Result<Variant, Error> {
     let path = path.trim_end_matches('/');
     let entry = walk::entry_at(find, tree, path)?.filter(|entry| entry.mode == Mode::Dir);
-    let entry = entry.ok_or_else(|| Error::not_found(format!("the variant's folder {path}"), "correct [variants] in pkg.toml"))?;
+    let entry = entry.ok_or_else(|| {
+        Error::not_found(format!("the variant's folder {path}"), "correct [variants] in pkg.toml")
+    })?;
     let tree = TreeId::new(entry.id);
-    let totals = walk::visit::<objects::object::Error>(find, tree, objects::limits::RELEASE_FILES_MAX, &mut |_, _| Ok(()))?;
+    let totals = walk::visit::<objects::object::Error>(
+        find,
+        tree,
+        objects::limits::RELEASE_FILES_MAX,
+        &mut |_, _| Ok(()),
+    )?;
     Ok(Variant { path: path.to_owned(), tree, size: entry.size, files: totals.files })
 }
 
@@ -178,7 +199,8 @@ fn scripts(root: &Path, manifest: &Manifest) -> Result<BTreeMap<String, ObjectId
     for (occasion, path) in stated {
         let Some(path) = path else { continue };
         let bytes = objects::disk::try_read(&root.join(path), objects::limits::OBJECT_BYTES_MAX)?;
-        let bytes = bytes.ok_or_else(|| Error::not_found(format!("the script {path}"), "correct [scripts] in pkg.toml"))?;
+        let bytes = bytes
+            .ok_or_else(|| Error::not_found(format!("the script {path}"), "correct [scripts] in pkg.toml"))?;
         scripts.insert(occasion.to_owned(), ObjectId::of(&bytes));
     }
     Ok(scripts)

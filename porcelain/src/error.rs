@@ -55,9 +55,6 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// Packages cannot be chosen.
-    #[error(transparent)]
-    Resolve(#[from] plumbing::resolve::Error),
     /// An archive cannot be unpacked.
     #[error(transparent)]
     Archive(#[from] crate::archive::Error),
@@ -100,12 +97,12 @@ pub enum Error {
     /// What was fetched is not to be believed.
     #[error(transparent)]
     Trust(#[from] plumbing::trust::Error),
+    /// Pins and heads cannot be read or written.
+    #[error(transparent)]
+    State(#[from] plumbing::trust::DatabaseError),
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] plumbing::trust::keyring::Error),
-    /// An environment does not serve.
-    #[error(transparent)]
-    Environment(#[from] crate::env::Error),
     /// A spec cannot be read.
     #[error(transparent)]
     Spec(#[from] objects::spec::Error),
@@ -164,7 +161,6 @@ impl Error {
             Error::Ambiguous { .. } => "E-AMBIGUOUS",
             Error::Refused { code, .. } => code,
             Error::Malformed { .. } => "E-FORMAT",
-            Error::Resolve(error) => error.code(),
             Error::Archive(error) => error.code(),
             Error::Manifest(error) => error.code(),
             Error::Ingest(error) => error.code(),
@@ -179,8 +175,8 @@ impl Error {
             Error::Sync(error) => error.code(),
             Error::Transport(error) => error.code(),
             Error::Trust(error) => error.code(),
+            Error::State(error) => error.code(),
             Error::Key(error) => error.code(),
-            Error::Environment(error) => error.code(),
             Error::Spec(error) => error.code(),
             Error::Version(error) => error.code(),
             Error::Name(error) => error.code(),
@@ -193,8 +189,8 @@ impl Error {
         match self.code() {
             "E-USAGE" | "E-AMBIGUOUS" => Class::Usage,
             "E-NOTFOUND" => Class::NotFound,
-            "E-SIG" | "E-SCOPE" | "E-EXPIRED" | "E-ROLLBACK" | "E-FREEZE" | "E-FORK" | "E-IDENTITY-CHANGED"
-            | "E-LOCK" | "E-POLICY" | "E-KEYPERM" | "E-PATH" => Class::Untrusted,
+            "E-SIG" | "E-SCOPE" | "E-EXPIRED" | "E-ROLLBACK" | "E-FREEZE" | "E-FORK"
+            | "E-IDENTITY-CHANGED" | "E-LOCK" | "E-POLICY" | "E-KEYPERM" | "E-PATH" => Class::Untrusted,
             "E-CONFLICT" => Class::Conflict,
             "E-NET" => Class::Network,
             "E-HASH" | "E-FORMAT" => Class::Damaged,
@@ -223,14 +219,18 @@ impl Error {
 fn general_hint(code: &str) -> &'static str {
     match code {
         "E-NET" => "check the address and the network; what arrived is kept, so the command can be repeated",
-        "E-HASH" => "the bytes are not the ones asked for: try another source, or `pkg fsck` if they are your own",
+        "E-HASH" => {
+            "the bytes are not the ones asked for: try another source, or `pkg fsck` if they are your own"
+        }
         "E-FREEZE" => "ask the publisher for a fresh index, or accept an old one with --max-stale",
         "E-ROLLBACK" => "the source shows an older state than you have seen: fetch from another one",
         "E-FORK" => "two statements contradict each other: neither was applied, both are kept as evidence",
         "E-IDENTITY-CHANGED" => "the name belongs to somebody else now: find out why before you go on",
         "E-NOSPACE" => "free some space and repeat the command; nothing was lost",
         "E-KEYPERM" => "a key must be readable by you alone: chmod 600 the file, chmod 700 its folder",
-        "E-PATH" => "names and links must stay inside the package; --allow-unportable admits names some systems cannot hold",
+        "E-PATH" => {
+            "names and links must stay inside the package; --allow-unportable admits names some systems cannot hold"
+        }
         "E-LIMIT" => "the input goes beyond a limit; see the chapter on limits in the guide",
         _ => "",
     }

@@ -159,7 +159,8 @@ fn fetch_index_tree(
 pub fn last_index<'a>(session: &'a Session, name: &RepositoryName) -> Result<Index<'a>, Error> {
     let repository = session.store()?;
     let root = known_root(repository, name)?;
-    let root = root.ok_or_else(|| Error::not_found(format!("an index of {name}"), "fetch it: `pkg fetch`"))?;
+    let root =
+        root.ok_or_else(|| Error::not_found(format!("an index of {name}"), "fetch it: `pkg fetch`"))?;
     Ok(Index::open(repository.store(), root)?)
 }
 
@@ -196,7 +197,8 @@ pub fn releases(
 ) -> Result<Vec<Had>, Error> {
     let repository = session.store()?;
     let _lock = repository.lock_shared()?;
-    let first = remotes.first().ok_or_else(|| Error::usage("there is no remote", "name one: `pkg clone SOURCE`"))?;
+    let first =
+        remotes.first().ok_or_else(|| Error::usage("there is no remote", "name one: `pkg clone SOURCE`"))?;
     let lookup = Lookup::new(repository.statements(), first);
     lookup.prefetch(&picks.iter().map(|pick| pick.row.entry).collect::<Vec<_>>())?;
     let judge = Judge::new(session.state()?, session.policy(), session.now())?;
@@ -214,7 +216,8 @@ pub fn releases(
                 chain
             }
         };
-        let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &first.shown())?;
+        let entry =
+            judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &first.shown())?;
         judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
         had.push(content(session, remotes, pick, entry, reporter)?);
     }
@@ -254,7 +257,11 @@ fn content(
 }
 
 /// True if the version is tagged here: a tag is made after its content is whole.
-fn is_whole(repository: &Repository, record: &PackageRecord, version: &objects::version::Version) -> Result<bool, Error> {
+fn is_whole(
+    repository: &Repository,
+    record: &PackageRecord,
+    version: &objects::version::Version,
+) -> Result<bool, Error> {
     Ok(repository.refs().try_find(&tag_ref(record.owner, &record.name, version))?.is_some())
 }
 
@@ -263,7 +270,8 @@ const HAVES: usize = 4;
 
 /// Trees of other versions that are whole here, nearest first.
 pub fn haves(repository: &Repository, record: &PackageRecord, wanted: TreeId) -> Result<Vec<TreeId>, Error> {
-    let at = record.versions.iter().position(|row| row.release.tree == wanted).unwrap_or(record.versions.len());
+    let at =
+        record.versions.iter().position(|row| row.release.tree == wanted).unwrap_or(record.versions.len());
     let mut rows: Vec<(usize, &VersionRow)> = record.versions.iter().enumerate().collect();
     rows.sort_by_key(|(n, _)| n.abs_diff(at));
     let mut haves = Vec::new();

@@ -40,7 +40,10 @@ struct Registry {
 pub fn new(session: &Session, name: &str, passphrase: Option<&Passphrase>) -> Result<Own, Error> {
     let mut registry = read_registry(session)?;
     if registry.identity.iter().any(|own| own.name == name) {
-        return Err(Error::conflict(format!("you have an identity {name} already"), "choose another name; `pkg id list` shows yours"));
+        return Err(Error::conflict(
+            format!("you have an identity {name} already"),
+            "choose another name; `pkg id list` shows yours",
+        ));
     }
     let secret = session.keyring()?.create(name, passphrase)?;
     let role = Role::new(vec![secret.public()], 1).map_err(objects::signed::Error::from)?;
@@ -72,11 +75,19 @@ pub fn choose(session: &Session, name: Option<&str>) -> Result<Own, Error> {
     match (wanted, all.as_slice()) {
         (Some(wanted), _) => {
             let found = all.iter().find(|own| own.name == wanted).cloned();
-            found.ok_or_else(|| Error::not_found(format!("an identity called {wanted}"), "`pkg id list` shows yours, `pkg id new` makes one"))
+            found.ok_or_else(|| {
+                Error::not_found(
+                    format!("an identity called {wanted}"),
+                    "`pkg id list` shows yours, `pkg id new` makes one",
+                )
+            })
         }
         (None, [only]) => Ok(only.clone()),
         (None, []) => Err(Error::not_found("an identity of yours", "make one: `pkg id new NAME`")),
-        (None, _) => Err(Error::usage("you have several identities", "say which with --as NAME, or `identity = \"NAME\"` in config.toml")),
+        (None, _) => Err(Error::usage(
+            "you have several identities",
+            "say which with --as NAME, or `identity = \"NAME\"` in config.toml",
+        )),
     }
 }
 
@@ -88,7 +99,11 @@ pub fn unlock(session: &Session, own: &Own) -> Result<SecretKey, Error> {
     let secret = session.keyring()?.load(&own.name, &mut || session.ask(&own.name))?;
     if secret.public() != own.key {
         return Err(Error::conflict(
-            format!("the key file {} holds another key than identity {} was made with", own.name, own.id.nick()),
+            format!(
+                "the key file {} holds another key than identity {} was made with",
+                own.name,
+                own.id.nick()
+            ),
             "restore the right file from your backup",
         ));
     }

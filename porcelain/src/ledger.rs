@@ -7,7 +7,8 @@ use objects::id::{ObjectId, StatementId};
 use plumbing::trust::{Database, State};
 
 const ROOM: &str = "ledger";
-const STEPS: &[&str] = &["CREATE TABLE signed (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL) STRICT"];
+const STEPS: &[&str] =
+    &["CREATE TABLE signed (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL) STRICT"];
 
 /// The heads of the logs this machine signs, in `state.db`.
 pub struct Ledger<'a>(&'a Database);
@@ -18,7 +19,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// If the database was written by a newer program.
     pub fn open(state: &'a State) -> Result<Ledger<'a>, Error> {
-        state.database().migrate(ROOM, STEPS).map_err(plumbing::trust::Error::from)?;
+        state.database().migrate(ROOM, STEPS)?;
         Ok(Ledger(state.database()))
     }
 
@@ -32,8 +33,7 @@ impl<'a> Ledger<'a> {
             let mut rows = query.query([log])?;
             rows.next()?.map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))).transpose()
         });
-        let found = found.map_err(plumbing::trust::Error::from)?;
-        Ok(found.map(|(seq, entry)| (seq as u64, StatementId::new(ObjectId::from_bytes(entry)))))
+        Ok(found?.map(|(seq, entry)| (seq as u64, StatementId::new(ObjectId::from_bytes(entry)))))
     }
 
     /// Notes that `entry` was signed as number `seq` of `log`.
@@ -45,6 +45,6 @@ impl<'a> Ledger<'a> {
         let object = entry.object();
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let written = self.0.write("write", |tx| tx.execute(sql, (log, seq, object.as_bytes())).map(drop));
-        Ok(written.map_err(plumbing::trust::Error::from)?)
+        Ok(written?)
     }
 }

@@ -1,4 +1,33 @@
-//! What a user does.
+//! What a user does with `pkg`: verbs, environments, serving.
+//!
+//! Promises: each verb is a function with a `Request` in and an `Outcome` out; stopped anywhere, the
+//! old state stands. Only [`session`] reads the environment, the clock and settings; nothing prints.
+//! Leaves to others: arguments, rendering and exit codes (the binary).
+//!
+//! Arrows: `config`, `error`, `event` → `session` → `env`, `remote` → verbs → `serve`.
 
 pub mod archive;
+pub mod bundle;
+pub mod clock;
+pub mod config;
+mod describe;
+pub mod error;
+pub mod event;
+pub mod fetch;
+pub mod identity;
+pub mod inspect;
+mod ledger;
+pub mod maintain;
 pub mod manifest;
+pub mod mirror;
+pub mod plumb;
+pub mod publish;
+pub mod push;
+pub mod remote;
+#[cfg(feature = "net")]
+pub mod serve;
+pub mod session;
+
+pub use error::Error;
+pub use plumbing::trust::Freshness;
+pub use plumbing::trust::keyring::Passphrase;

@@ -45,7 +45,12 @@ pub struct Collected {
 ///
 /// # Errors
 /// If something that is referred to cannot be read: then nothing is dropped.
-pub fn collect(session: &Session, repository: &Repository, grace_seconds: u64, dry_run: bool) -> Result<Collected, Error> {
+pub fn collect(
+    session: &Session,
+    repository: &Repository,
+    grace_seconds: u64,
+    dry_run: bool,
+) -> Result<Collected, Error> {
     if dry_run {
         let live = live(repository)?;
         let roots = Roots { live: &live, grace_seconds, now: session.now() };

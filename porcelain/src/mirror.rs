@@ -47,7 +47,12 @@ struct Remotes {
 ///
 /// # Errors
 /// If something stands there, or the source cannot be fetched from.
-pub fn clone(session: &Session, address: &str, path: &Path, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+pub fn clone(
+    session: &Session,
+    address: &str,
+    path: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Outcome, Error> {
     let remote = Remote::open(session, address)?;
     let repository = Repository::init(path)?;
     let remotes = Remotes { origin: remote.kept() };
@@ -73,15 +78,24 @@ pub fn fetch(session: &Session, path: &Path, reporter: &dyn Reporter) -> Result<
 pub fn origin(path: &Path) -> Result<String, Error> {
     let file = path.join("remotes.toml");
     let bytes = disk::try_read(&file, CONFIG_BYTES_MAX)?.ok_or_else(|| {
-        Error::usage(format!("{} was not cloned from anywhere", path.display()), "a mirror is made by `pkg clone --mirror SOURCE`")
+        Error::usage(
+            format!("{} was not cloned from anywhere", path.display()),
+            "a mirror is made by `pkg clone --mirror SOURCE`",
+        )
     })?;
     let malformed = |why: String| Error::Malformed { path: file.clone(), why };
     let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
-    let remotes: Remotes = toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))?;
+    let remotes: Remotes =
+        toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))?;
     Ok(remotes.origin)
 }
 
-fn refresh(session: &Session, remote: &Remote, repository: &Repository, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+fn refresh(
+    session: &Session,
+    remote: &Remote,
+    repository: &Repository,
+    reporter: &dyn Reporter,
+) -> Result<Outcome, Error> {
     let _lock = repository.lock_shared()?;
     let state = session.state()?;
     let pinned = match repository.summary()? {
@@ -95,7 +109,16 @@ fn refresh(session: &Session, remote: &Remote, repository: &Repository, reporter
     accepted.warnings.iter().for_each(|warning| reporter.warn(warning));
     state.pin_repository(&remote.kept(), &accepted.index.repository, session.now())?;
 
-    let mut copy = Copy { session, remote, repository, lookup, reporter, objects: 0, made_for: Vec::new(), new: Vec::new() };
+    let mut copy = Copy {
+        session,
+        remote,
+        repository,
+        lookup,
+        reporter,
+        objects: 0,
+        made_for: Vec::new(),
+        new: Vec::new(),
+    };
     copy.index(&accepted)?;
     copy.packages(&accepted)?;
     copy.heads(&accepted)?;
@@ -124,7 +147,8 @@ struct Copy<'a> {
 impl Copy<'_> {
     fn tree(&mut self, what: &str, wanted: Wanted, haves: &[TreeId]) -> Result<(), Error> {
         let step = Step::begin(self.reporter, what, None);
-        let fetched = sync::fetch_tree(&[self.remote as &dyn Source], self.repository.store(), wanted, haves, &step)?;
+        let fetched =
+            sync::fetch_tree(&[self.remote as &dyn Source], self.repository.store(), wanted, haves, &step)?;
         self.objects += fetched.objects;
         self.made_for.extend(fetched.packs.iter().map(|pack| (*pack, wanted.tree)));
         Ok(())
@@ -189,7 +213,9 @@ impl Copy<'_> {
                 return Ok(());
             }
             let envelope = self.lookup.find(id)?;
-            let envelope = envelope.ok_or_else(|| Error::not_found(format!("statement {id}"), "the source is incomplete: try another"))?;
+            let envelope = envelope.ok_or_else(|| {
+                Error::not_found(format!("statement {id}"), "the source is incomplete: try another")
+            })?;
             next = plumbing::sync::serve::previous(&envelope);
             self.repository.statements().insert(&envelope)?;
         }

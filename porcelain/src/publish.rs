@@ -11,10 +11,14 @@
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity::{self, Own};
+use crate::ledger::Ledger;
 use crate::manifest::{self, Manifest};
 use crate::session::Session;
 use crate::{archive, describe};
-use objects::claim::{Beacon, IdentityRow, Index as IndexHead, LogRow, PackageRecord, Repository as RepositoryName, VersionRow, skip_distances};
+use objects::claim::{
+    Beacon, IdentityRow, Index as IndexHead, LogRow, PackageRecord, Repository as RepositoryName, VersionRow,
+    skip_distances,
+};
 use objects::id::{IdentityId, PackId, StatementId, TreeId};
 use objects::identity::Chain;
 use objects::ingest::{self, Ingested};
@@ -175,11 +179,14 @@ impl Source {
             return Ok(Source { root: from.to_owned(), about: None, _unpacked: None });
         }
         let staging = repository.join("objects/tmp");
-        let folder = tempfile::tempdir_in(&staging).map_err(|e| objects::disk::Error::new("create folder in", &staging, e))?;
+        let folder = tempfile::tempdir_in(&staging)
+            .map_err(|e| objects::disk::Error::new("create folder in", &staging, e))?;
         match archive::unpack(from, &folder.path().join("tree"), &archive::Limits::default()) {
-            Ok(unpacked) => {
-                Ok(Source { root: folder.path().join("tree"), about: unpacked.about, _unpacked: Some(folder) })
-            }
+            Ok(unpacked) => Ok(Source {
+                root: folder.path().join("tree"),
+                about: unpacked.about,
+                _unpacked: Some(folder),
+            }),
             Err(error) if matches!(error.reason(), archive::Reason::Unrecognised) && meta.is_file() => {
                 Ok(Source { root: from.to_owned(), about: None, _unpacked: None }) // one file is a package too (O2)
             }
@@ -267,7 +274,12 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn open(session: &'a Session, repository: &'a Repository, own: Own, name: &PackageName) -> Result<Log<'a>, Error> {
+    fn open(
+        session: &'a Session,
+        repository: &'a Repository,
+        own: Own,
+        name: &PackageName,
+    ) -> Result<Log<'a>, Error> {
         let chain = identity::chain(session, own.id)?;
         let summary = repository.summary()?;
         let mut log = Log {
@@ -294,7 +306,11 @@ impl<'a> Log<'a> {
         if summary.repository.owner != self.own.id {
             return Err(Error::Refused {
                 code: "E-SCOPE",
-                what: format!("the repository belongs to {}, not to your identity {}", summary.repository.owner.nick(), self.own.name),
+                what: format!(
+                    "the repository belongs to {}, not to your identity {}",
+                    summary.repository.owner.nick(),
+                    self.own.name
+                ),
                 hint: "publish into a repository of your own and let its owner fetch from it".into(),
             });
         }
@@ -328,9 +344,7 @@ impl<'a> Log<'a> {
         let mut next = Some(head);
         while let Some(id) = next.filter(|id| Some(*id) != listed) {
             let signed = self.repository.statements().find::<Entry>(id)?;
-            let n = self.chain.head().n;
-            let role = &self.chain.at(n).expect("the head of a chain is in it").roles.release;
-            let entry = signed.verify(role, "release")?;
+            let entry = signed.verify(&self.chain.head().roles.release, "release")?;
             next = entry.prev;
             self.pending.push((id, entry.document().clone()));
         }
@@ -345,11 +359,15 @@ impl<'a> Log<'a> {
 
     /// A repository restored from a backup is behind what this machine has signed (REL-042).
     fn check_state(&self) -> Result<(), Error> {
-        let stored = self.session.state()?.own_head(&self.state_key())?;
+        let stored = Ledger::open(self.session.state()?)?.head(&self.state_key())?;
         let here = self.head.map(|(_, seq)| seq);
         match stored {
             Some((seq, id)) if here.is_none_or(|here| here < seq) => Err(Error::conflict(
-                format!("this repository is behind: entry {seq} of {} ({}) was signed already", self.name, id.short(16)),
+                format!(
+                    "this repository is behind: entry {seq} of {} ({}) was signed already",
+                    self.name,
+                    id.short(16)
+                ),
                 "it may have been restored from a backup: fetch the newer state first (`pkg fetch --repo`)",
             )),
             _ => Ok(()),
@@ -357,7 +375,8 @@ impl<'a> Log<'a> {
     }
 
     fn state_key(&self) -> String {
-        let repository = self.repository.root().canonicalize().unwrap_or_else(|_| self.repository.root().to_owned());
+        let repository =
+            self.repository.root().canonicalize().unwrap_or_else(|_| self.repository.root().to_owned());
         format!("{} {} {}", self.own.id.to_hex(), self.name, repository.display())
     }
 
@@ -411,10 +430,14 @@ impl<'a> Log<'a> {
         let previous = self.head.map_or(PreviousValue::Absent, |(id, _)| PreviousValue::At(id));
         let mut edits = vec![edit(self.head_ref(), previous, format!("publish: entry {}", entry.seq))];
         if let Some(release) = entry.release() {
-            edits.push(edit(self.tag_ref(&release.version), PreviousValue::Any, format!("publish: {}", release.version)));
+            edits.push(edit(
+                self.tag_ref(&release.version),
+                PreviousValue::Any,
+                format!("publish: {}", release.version),
+            ));
         }
         self.repository.refs().edit(&edits, self.session.now())?;
-        self.session.state()?.set_own_head(&self.state_key(), entry.seq, id)?;
+        Ledger::open(self.session.state()?)?.note(&self.state_key(), entry.seq, id)?;
         self.head = Some((id, entry.seq));
         self.pending.push((id, entry));
         Ok(id)
@@ -440,7 +463,8 @@ impl<'a> Log<'a> {
             packs.iter().map(|pack| (*pack, tree)).chain(index_pack.map(|pack| (pack, root))).collect();
         self.repository.write_pack_list(&made_for, None)?;
         let n = self.old_index.as_ref().map_or(0, |(_, head)| head.n + 1);
-        let owner = self.chain.documents().iter().map(|d| d.envelope().clone().typed()).collect::<Result<_, _>>()?;
+        let owner =
+            self.chain.documents().iter().map(|d| d.envelope().clone().typed()).collect::<Result<_, _>>()?;
         let repository = self.repository_name();
         self.repository.write_summary(&Summary { repository, index, beacon, owner })?;
         Ok((n, stored_bytes(self.repository, index_pack.as_slice())))
@@ -452,7 +476,12 @@ impl<'a> Log<'a> {
         for (id, entry) in &self.pending {
             let Some(release) = entry.release() else { continue };
             let (name, previous) = (self.tag_ref(&release.version), PreviousValue::Any);
-            edits.push(RefEdit { name, previous, new: Some(*id), message: format!("publish: {}", release.version) });
+            edits.push(RefEdit {
+                name,
+                previous,
+                new: Some(*id),
+                message: format!("publish: {}", release.version),
+            });
         }
         Ok(self.repository.refs().edit(&edits, self.session.now())?)
     }
@@ -466,7 +495,12 @@ impl<'a> Log<'a> {
 
     /// The record with the pending entries in it.
     fn next_record(&self) -> PackageRecord {
-        let empty = || PackageRecord { name: self.name.clone(), owner: self.own.id, logs: Vec::new(), versions: Vec::new() };
+        let empty = || PackageRecord {
+            name: self.name.clone(),
+            owner: self.own.id,
+            logs: Vec::new(),
+            versions: Vec::new(),
+        };
         let mut record = self.record.clone().unwrap_or_else(empty);
         let listed = self.session.now();
         for (id, entry) in &self.pending {
@@ -482,7 +516,11 @@ impl<'a> Log<'a> {
         record
     }
 
-    fn sign_index(&mut self, root: TreeId, totals: Totals) -> Result<(Signed<IndexHead>, Signed<Beacon>), Error> {
+    fn sign_index(
+        &mut self,
+        root: TreeId,
+        totals: Totals,
+    ) -> Result<(Signed<IndexHead>, Signed<Beacon>), Error> {
         let now = self.session.now();
         let (n, prev) = match &self.old_index {
             Some((id, head)) => (head.n + 1, Some(*id)),
@@ -492,13 +530,29 @@ impl<'a> Log<'a> {
         let skips = self.skips(n)?;
         let (size, files) = (totals.bytes, totals.files);
         let expires = now.after(INDEX_SECONDS);
-        let head = IndexHead { repository: repository.clone(), n, prev, skips, root, size, files, created: now, expires };
+        let head = IndexHead {
+            repository: repository.clone(),
+            n,
+            prev,
+            skips,
+            root,
+            size,
+            files,
+            created: now,
+            expires,
+        };
         let index = Signed::sign(&head, &[self.secret()?])?;
-        let beacon = Beacon { repository, n, index: index.id(), created: now, expires: now.after(BEACON_SECONDS) };
+        let beacon =
+            Beacon { repository, n, index: index.id(), created: now, expires: now.after(BEACON_SECONDS) };
         let beacon = Signed::sign(&beacon, &[self.secret()?])?;
         self.repository.statements().insert(index.envelope())?;
         let name = index_ref(&head.repository);
-        let edit = RefEdit { name, previous: PreviousValue::Any, new: Some(index.id()), message: format!("index: {n}") };
+        let edit = RefEdit {
+            name,
+            previous: PreviousValue::Any,
+            new: Some(index.id()),
+            message: format!("index: {n}"),
+        };
         self.repository.refs().edit(&[edit], now)?;
         Ok((index, beacon))
     }
@@ -520,21 +574,28 @@ fn index_at(repository: &Repository, from: StatementId, wanted: u64) -> Result<S
     let mut id = from;
     loop {
         let signed = repository.statements().find::<IndexHead>(id)?;
-        let head: IndexHead = objects::codec::peek(signed.envelope().payload()).map_err(objects::signed::Error::from)?;
+        let head: IndexHead =
+            objects::codec::peek(signed.envelope().payload()).map_err(objects::signed::Error::from)?;
         if head.n <= wanted {
             return Ok(id);
         }
         let farthest = skip_distances(head.n).zip(&head.skips).filter(|(d, _)| head.n - d >= wanted).last();
         id = match farthest {
             Some((_, skip)) => *skip,
-            None => head.prev.ok_or_else(|| Error::not_found(format!("index {wanted}"), "`pkg fsck` tells what else is lost"))?,
+            None => head.prev.ok_or_else(|| {
+                Error::not_found(format!("index {wanted}"), "`pkg fsck` tells what else is lost")
+            })?,
         };
     }
 }
 
 /// The ref of a repository's newest index.
 pub fn index_ref(repository: &RepositoryName) -> RefName {
-    parse_ref(format!("refs/index/{}/{}", repository.owner.to_hex(), objects::id::ObjectId::of(repository.name.as_bytes()).short(16)))
+    parse_ref(format!(
+        "refs/index/{}/{}",
+        repository.owner.to_hex(),
+        objects::id::ObjectId::of(repository.name.as_bytes()).short(16)
+    ))
 }
 
 /// The ref of a version.

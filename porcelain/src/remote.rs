@@ -56,8 +56,12 @@ impl Remote {
         let meter = Meter::new();
         let mut early = None;
         let source: Box<dyn Source> = match &address {
-            Address::Path(path) => Box::new(Mirror::new(Box::new(Metered::new(open_folder(path)?, meter.clone())))),
-            Address::Bundle(path) => Box::new(Mirror::new(Box::new(Metered::new(Bundle::open(path)?, meter.clone())))),
+            Address::Path(path) => {
+                Box::new(Mirror::new(Box::new(Metered::new(open_folder(path)?, meter.clone()))))
+            }
+            Address::Bundle(path) => {
+                Box::new(Mirror::new(Box::new(Metered::new(Bundle::open(path)?, meter.clone()))))
+            }
             #[cfg(feature = "net")]
             Address::Http(url) => {
                 let (source, summary) = open_web(session, url, &meter)?;
@@ -65,11 +69,16 @@ impl Remote {
                 source
             }
             #[cfg(feature = "net")]
-            Address::Iroh(ticket) => Box::new(Peer::new(Box::new(Metered::new(open_iroh(session, ticket)?, meter.clone())))),
+            Address::Iroh(ticket) => {
+                Box::new(Peer::new(Box::new(Metered::new(open_iroh(session, ticket)?, meter.clone()))))
+            }
             #[cfg(not(feature = "net"))]
             other => {
                 let _ = session;
-                return Err(Error::usage(format!("{other} needs the network"), "this program was built without it"));
+                return Err(Error::usage(
+                    format!("{other} needs the network"),
+                    "this program was built without it",
+                ));
             }
         };
         Ok(Remote { address, source, meter, early: Mutex::new(early.take()) })
@@ -111,7 +120,12 @@ impl Source for Remote {
         self.source.statements(wanted)
     }
 
-    fn bring(&self, intake: &mut Intake<'_>, haves: &[TreeId], progress: &dyn Progress) -> Result<(), SyncError> {
+    fn bring(
+        &self,
+        intake: &mut Intake<'_>,
+        haves: &[TreeId],
+        progress: &dyn Progress,
+    ) -> Result<(), SyncError> {
         self.source.bring(intake, haves, progress)
     }
 }
@@ -158,7 +172,9 @@ fn open_iroh(session: &Session, ticket: &str) -> Result<plumbing::transport::iro
     use plumbing::transport::iroh::{IrohWire, Options};
     let mut relays = Vec::new();
     for relay in &session.config().net.relays {
-        relays.push(relay.parse().map_err(|_| Error::usage(format!("{relay:?} is no URL"), "correct [net] relays in config.toml"))?);
+        relays.push(relay.parse().map_err(|_| {
+            Error::usage(format!("{relay:?} is no URL"), "correct [net] relays in config.toml")
+        })?);
     }
     Ok(IrohWire::open(ticket, Options { relays, ..Options::default() })?)
 }
@@ -186,7 +202,8 @@ impl<'a> Lookup<'a> {
     /// If the source fails.
     pub fn prefetch(&self, wanted: &[StatementId]) -> Result<(), SyncError> {
         let known = |id: &StatementId| matches!(self.local.try_find(*id), Ok(Some(_)));
-        let wanted: Vec<(StatementId, u32)> = wanted.iter().filter(|id| !known(id)).map(|id| (*id, 0)).collect();
+        let wanted: Vec<(StatementId, u32)> =
+            wanted.iter().filter(|id| !known(id)).map(|id| (*id, 0)).collect();
         if wanted.is_empty() {
             return Ok(());
         }

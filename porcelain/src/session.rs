@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Asks for the passphrase of a key, by its name.
+type Ask = Box<dyn Fn(&str) -> Option<Passphrase> + Send + Sync>;
+
 /// What the user's things are needed for.
 pub struct Session {
     home: PathBuf,
@@ -31,7 +34,7 @@ pub struct Session {
     jobs: usize,
     store: OnceLock<Arc<Repository>>,
     state: OnceLock<State>,
-    ask: Box<dyn Fn(&str) -> Option<Passphrase> + Send + Sync>,
+    ask: Ask,
 }
 
 /// How a session is opened. `None` means: as the environment and the settings say.
@@ -143,7 +146,7 @@ impl Session {
 
 fn clock() -> Timestamp {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Timestamp::new(seconds).unwrap_or_default()
+    Timestamp::new(seconds).unwrap_or(Timestamp::EPOCH)
 }
 
 fn default_home() -> Result<PathBuf, Error> {

@@ -44,9 +44,7 @@ impl Error {
 }
 
 fn in_entry(entry: Option<&str>) -> String {
-    entry
-        .map(|name| format!(", entry {name:?}"))
-        .unwrap_or_default()
+    entry.map(|name| format!(", entry {name:?}")).unwrap_or_default()
 }
 
 /// What was wrong with an archive or one of its entries.
@@ -134,20 +132,14 @@ impl Reason {
 
     /// Wraps what the disk says about an attempt to do `what`.
     pub(super) fn io<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Reason {
-        move |source| Reason::Io {
-            what,
-            source: source.into(),
-        }
+        move |source| Reason::Io { what, source: source.into() }
     }
 
     /// Tells a disk that cannot be read from a stream that cannot be decoded: only the first has a
     /// system error.
     pub(super) fn reading(source: io::Error) -> Reason {
         match source.raw_os_error() {
-            Some(_) => Reason::Io {
-                what: "read it",
-                source,
-            },
+            Some(_) => Reason::Io { what: "read it", source },
             None => Reason::Damaged(source.into()),
         }
     }
@@ -166,20 +158,13 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn of(self, archive: &Path) -> Error {
-        Error {
-            archive: archive.to_owned(),
-            entry: self.entry,
-            reason: self.reason,
-        }
+        Error { archive: archive.to_owned(), entry: self.entry, reason: self.reason }
     }
 }
 
 impl From<Reason> for Fault {
     fn from(reason: Reason) -> Self {
-        Self {
-            entry: None,
-            reason,
-        }
+        Self { entry: None, reason }
     }
 }
 
@@ -190,9 +175,6 @@ pub(super) trait At<T> {
 
 impl<T> At<T> for Result<T, Reason> {
     fn at(self, entry: &str) -> Result<T, Fault> {
-        self.map_err(|reason| Fault {
-            entry: Some(entry.to_owned()),
-            reason,
-        })
+        self.map_err(|reason| Fault { entry: Some(entry.to_owned()), reason })
     }
 }

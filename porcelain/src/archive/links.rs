@@ -36,11 +36,7 @@ const ROOT: usize = 0;
 
 impl Links {
     pub(super) fn new() -> Self {
-        Self {
-            nodes: vec![Node::default()],
-            paths: Vec::new(),
-            bytes: 0,
-        }
+        Self { nodes: vec![Node::default()], paths: Vec::new(), bytes: 0 }
     }
 
     /// Notes a link, after a look at its target alone.
@@ -48,10 +44,7 @@ impl Links {
         judge(target, limits)?;
         self.bytes += (path.len() + target.len()) as u64;
         if self.bytes > BYTES_MAX {
-            return Err(Reason::Limit {
-                what: "bytes of links",
-                limit: BYTES_MAX,
-            });
+            return Err(Reason::Limit { what: "bytes of links", limit: BYTES_MAX });
         }
         let mut node = ROOT;
         for name in path.split('/') {
@@ -77,9 +70,7 @@ impl Links {
     pub(super) fn check(&self, floor: usize) -> Result<(), Fault> {
         let mut steps = STEPS_MAX;
         for (path, target) in &self.paths {
-            self.follow(path, floor, &mut steps)
-                .map_err(|why| why.into_reason(target))
-                .at(path)?;
+            self.follow(path, floor, &mut steps).map_err(|why| why.into_reason(target)).at(path)?;
         }
         Ok(())
     }
@@ -98,11 +89,7 @@ impl Links {
                     here.pop();
                 }
                 _ => {
-                    let node = here
-                        .last()
-                        .copied()
-                        .flatten()
-                        .and_then(|node| self.child(node, name));
+                    let node = here.last().copied().flatten().and_then(|node| self.child(node, name));
                     let Some(link) = node.and_then(|node| self.nodes[node].link) else {
                         here.push(node);
                         continue;
@@ -132,37 +119,22 @@ enum Stray {
 
 impl Stray {
     fn into_reason(self, target: &str) -> Reason {
-        let link = |why| Reason::Link {
-            target: target.to_owned(),
-            why,
-        };
+        let link = |why| Reason::Link { target: target.to_owned(), why };
         match self {
             Stray::Outside => link("leads out of the package"),
             Stray::Circle => link("leads in a circle, or through too many links"),
-            Stray::TooLong => Reason::Limit {
-                what: "steps along links",
-                limit: STEPS_MAX,
-            },
+            Stray::TooLong => Reason::Limit { what: "steps along links", limit: STEPS_MAX },
         }
     }
 }
 
 /// What can be said about a target without knowing where the link is.
 fn judge(target: &str, limits: &Limits) -> Result<(), Reason> {
-    let bad = |why| {
-        Err(Reason::Link {
-            target: target.to_owned(),
-            why,
-        })
-    };
+    let bad = |why| Err(Reason::Link { target: target.to_owned(), why });
     if target.len() > limits.path_bytes {
-        return Err(Reason::Limit {
-            what: "bytes in a link",
-            limit: limits.path_bytes as u64,
-        });
+        return Err(Reason::Limit { what: "bytes in a link", limit: limits.path_bytes as u64 });
     }
-    let drive =
-        target.as_bytes().get(1) == Some(&b':') && target.as_bytes()[0].is_ascii_alphabetic();
+    let drive = target.as_bytes().get(1) == Some(&b':') && target.as_bytes()[0].is_ascii_alphabetic();
     match target {
         "" => bad("is empty"),
         _ if target.starts_with(['/', '\\']) || drive => bad("is absolute"),
@@ -182,9 +154,7 @@ mod tests {
                 return Some(reason.code());
             }
         }
-        all.check(floor)
-            .err()
-            .map(|fault| fault.of("x".as_ref()).code())
+        all.check(floor).err().map(|fault| fault.of("x".as_ref()).code())
     }
 
     #[test]
@@ -232,13 +202,8 @@ mod tests {
     #[test]
     fn links_that_are_dear_to_follow_are_refused() {
         let long = "x/../".repeat(800);
-        let links: Vec<_> = (0..3000)
-            .map(|n| (format!("l{n}"), format!("{long}l{}", n + 1)))
-            .collect();
-        let links: Vec<_> = links
-            .iter()
-            .map(|(path, target)| (path.as_str(), target.as_str()))
-            .collect();
+        let links: Vec<_> = (0..3000).map(|n| (format!("l{n}"), format!("{long}l{}", n + 1))).collect();
+        let links: Vec<_> = links.iter().map(|(path, target)| (path.as_str(), target.as_str())).collect();
         assert!(matches!(code(&links, 0), Some("E-LIMIT" | "E-PATH")));
     }
 }

@@ -59,10 +59,7 @@ fn unpack_file(archive: &Path, into: &Path, limits: &Limits) -> Result<Unpacked,
     let control = container.unpack(&file, &mut root)?;
     let known = metadata::describe(container, archive, &root, control.as_deref())?;
     root.finish(known.folder.as_deref())?;
-    Ok(Unpacked {
-        format: known.format,
-        about: known.about,
-    })
+    Ok(Unpacked { format: known.format, about: known.about })
 }
 
 /// What came out of an archive, besides the files.
@@ -129,11 +126,6 @@ pub struct Limits {
 impl Default for Limits {
     /// The limits of a release, and 64 GiB, which no published archive we know of comes near.
     fn default() -> Self {
-        Self {
-            bytes: 64 << 30,
-            files: 2_000_000,
-            path_bytes: 4096,
-            levels: 128,
-        }
+        Self { bytes: 64 << 30, files: 2_000_000, path_bytes: 4096, levels: 128 }
     }
 }

@@ -17,10 +17,7 @@ pub(super) struct EntryPath(String);
 impl EntryPath {
     pub(super) fn parse(spelled: &str, limits: &Limits) -> Result<Self, Reason> {
         if spelled.len() > limits.path_bytes {
-            return Err(Reason::Limit {
-                what: "bytes in a path",
-                limit: limits.path_bytes as u64,
-            });
+            return Err(Reason::Limit { what: "bytes in a path", limit: limits.path_bytes as u64 });
         }
         if spelled.is_empty() {
             return Err(Reason::Path("is empty"));
@@ -33,10 +30,7 @@ impl EntryPath {
             return Ok(Self(String::new()));
         }
         if path.split('/').count() > limits.levels {
-            return Err(Reason::Limit {
-                what: "levels in a path",
-                limit: limits.levels as u64,
-            });
+            return Err(Reason::Limit { what: "levels in a path", limit: limits.levels as u64 });
         }
         path.split('/').try_for_each(judge)?;
         Ok(Self(path.to_owned()))
@@ -91,18 +85,13 @@ fn judge(name: &str) -> Result<(), Reason> {
         _ => {}
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(Reason::Limit {
-            what: "bytes in a name",
-            limit: NAME_BYTES_MAX as u64,
-        });
+        return Err(Reason::Limit { what: "bytes in a name", limit: NAME_BYTES_MAX as u64 });
     }
     if name.chars().any(char::is_control) {
         return Err(Reason::Path("holds a control character"));
     }
     if is_reserved(name) {
-        return Err(Reason::Path(
-            "holds a name that git or pkg keeps for itself",
-        ));
+        return Err(Reason::Path("holds a name that git or pkg keeps for itself"));
     }
     Ok(())
 }
@@ -111,16 +100,8 @@ fn judge(name: &str) -> Result<(), Reason> {
 /// spaces or a stream's name at the end, to characters that a Mac ignores, or in the short form of
 /// DOS.
 fn is_reserved(name: &str) -> bool {
-    let seen: String = name
-        .chars()
-        .filter(|&c| !is_ignored(c))
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    let stem = seen
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ' ']);
+    let seen: String = name.chars().filter(|&c| !is_ignored(c)).map(|c| c.to_ascii_lowercase()).collect();
+    let stem = seen.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     matches!(stem, ".git" | "git~1" | ".pkgs" | "pkgs~1")
 }
 
@@ -134,9 +115,7 @@ mod tests {
     use super::*;
 
     fn parse(spelled: &str) -> Result<String, &'static str> {
-        EntryPath::parse(spelled, &Limits::default())
-            .map(|path| path.0)
-            .map_err(|reason| reason.code())
+        EntryPath::parse(spelled, &Limits::default()).map(|path| path.0).map_err(|reason| reason.code())
     }
 
     #[test]
@@ -192,27 +171,13 @@ mod tests {
     /// SEC-010.
     #[test]
     fn control_names_are_refused_in_every_spelling() {
-        for name in [
-            ".git",
-            ".GIT",
-            ".Git ",
-            ".git.",
-            ".git. .",
-            "git~1",
-            "GIT~1",
-            ".git::$INDEX_ALLOCATION",
-        ] {
+        for name in [".git", ".GIT", ".Git ", ".git.", ".git. .", "git~1", "GIT~1", ".git::$INDEX_ALLOCATION"]
+        {
             assert_eq!(parse(&format!("a/{name}/b")), Err("E-PATH"), "{name:?}");
         }
-        for name in [
-            ".pkgs",
-            ".PKGS",
-            ".pkgs..",
-            ".g\u{200c}it",
-            "\u{feff}.pk\u{200d}gs",
-            ".pkgs:x",
-            "pkgs~1",
-        ] {
+        for name in
+            [".pkgs", ".PKGS", ".pkgs..", ".g\u{200c}it", "\u{feff}.pk\u{200d}gs", ".pkgs:x", "pkgs~1"]
+        {
             assert_eq!(parse(name), Err("E-PATH"), "{name:?}");
         }
     }
@@ -223,9 +188,6 @@ mod tests {
         assert_eq!(parse(&["d"; 128].join("/")).map(|path| path.len()), Ok(255));
         assert_eq!(parse(&["d"; 129].join("/")), Err("E-LIMIT"));
         assert_eq!(parse(&"n".repeat(256)), Err("E-LIMIT"));
-        assert_eq!(
-            parse(&["n".repeat(200).as_str(); 21].join("/")),
-            Err("E-LIMIT")
-        );
+        assert_eq!(parse(&["n".repeat(200).as_str(); 21].join("/")), Err("E-LIMIT"));
     }
 }

@@ -89,13 +89,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}",
-            self.origin.escape_debug(),
-            self.line,
-            self.column
-        )
+        write!(f, "{}:{}:{}", self.origin.escape_debug(), self.line, self.column)
     }
 }
 
@@ -127,40 +121,23 @@ impl Error {
         let at = error.span().map_or(0, |span| span.start);
         let (problem, nearest) = match UnknownKey::of(error.message()) {
             Some(unknown) => (unknown.problem(), unknown.nearest()),
-            None => (
-                error.message().replace("missing field", "missing key"),
-                None,
-            ),
+            None => (error.message().replace("missing field", "missing key"), None),
         };
         let problem = safe(&problem);
-        Error::Syntax {
-            place: Place::new(text, at, origin),
-            problem,
-            nearest,
-        }
+        Error::Syntax { place: Place::new(text, at, origin), problem, nearest }
     }
 }
 
 fn suggest(nearest: Option<&str>) -> String {
-    nearest
-        .map(|key| format!(", did you mean `{key}`?"))
-        .unwrap_or_default()
+    nearest.map(|key| format!(", did you mean `{key}`?")).unwrap_or_default()
 }
 
 /// Messages quote the text, which may be long, and hold anything.
 fn safe(message: &str) -> String {
     let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
     };
-    message
-        .chars()
-        .take(MESSAGE_CHARS_MAX)
-        .map(escape)
-        .collect()
+    message.chars().take(MESSAGE_CHARS_MAX).map(escape).collect()
 }
 
 /// What serde says of an unknown key: "unknown field `a`, expected one of `b`, `c`".
@@ -172,13 +149,8 @@ struct UnknownKey<'a> {
 impl<'a> UnknownKey<'a> {
     fn of(message: &'a str) -> Option<Self> {
         // The known keys are ours and hold no backtick, whatever the unknown one may hold.
-        let (key, known) = message
-            .strip_prefix("unknown field `")?
-            .rsplit_once("`, expected ")?;
-        Some(Self {
-            key,
-            known: known.split('`').skip(1).step_by(2).collect(),
-        })
+        let (key, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
+        Some(Self { key, known: known.split('`').skip(1).step_by(2).collect() })
     }
 
     fn problem(&self) -> String {
@@ -188,17 +160,9 @@ impl<'a> UnknownKey<'a> {
     /// The known key that takes the fewest edits, if they are few for its length.
     fn nearest(&self) -> Option<String> {
         // Comparing is quadratic in the length of a key, which is the author's to choose.
-        let key: String = self
-            .key
-            .chars()
-            .take(KEY_CHARS_MAX)
-            .collect::<String>()
-            .to_lowercase()
-            .replace('_', "-");
-        let by_distance = self
-            .known
-            .iter()
-            .map(|known| (distance(&key, known), *known));
+        let key: String =
+            self.key.chars().take(KEY_CHARS_MAX).collect::<String>().to_lowercase().replace('_', "-");
+        let by_distance = self.known.iter().map(|known| (distance(&key, known), *known));
         let (edits, known) = by_distance.min()?;
         (edits <= 1 + known.len() / 3).then(|| known.to_owned())
     }
@@ -226,11 +190,7 @@ mod tests {
     use super::*;
 
     fn nearest(key: &str) -> Option<String> {
-        UnknownKey {
-            key,
-            known: vec!["name", "version", "requires-pkg", "post-install"],
-        }
-        .nearest()
+        UnknownKey { key, known: vec!["name", "version", "requires-pkg", "post-install"] }.nearest()
     }
 
     #[test]
@@ -251,27 +211,16 @@ mod tests {
 
     #[test]
     fn edits_are_counted() {
-        for (a, b, edits) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "abc", 0),
-            ("kitten", "sitting", 3),
-            ("ab", "ba", 2),
-        ] {
+        for (a, b, edits) in
+            [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)]
+        {
             assert_eq!((distance(a, b), distance(b, a)), (edits, edits));
         }
     }
 
     #[test]
     fn places_are_counted_in_lines_and_characters() {
-        for (at, line, column) in [
-            (0, 1, 1),
-            (1, 1, 2),
-            (3, 1, 3),
-            (4, 2, 1),
-            (7, 2, 4),
-            (99, 2, 4),
-        ] {
+        for (at, line, column) in [(0, 1, 1), (1, 1, 2), (3, 1, 3), (4, 2, 1), (7, 2, 4), (99, 2, 4)] {
             let place = Place::new("aü\nbcd", at, "x");
             assert_eq!((place.line, place.column), (line, column), "{at}");
         }

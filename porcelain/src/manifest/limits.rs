@@ -18,9 +18,7 @@ const PACKAGES_MAX: usize = 1024;
 /// What must hold before the text is given to the reader of TOML.
 pub(super) fn check_text(text: &str, origin: &str) -> Result<(), Error> {
     if text.len() as u64 > MANIFEST_BYTES_MAX {
-        return Err(Error::TooLong {
-            origin: origin.to_owned(),
-        });
+        return Err(Error::TooLong { origin: origin.to_owned() });
     }
     match too_deep(text, LEVELS_MAX) {
         None => Ok(()),
@@ -37,52 +35,27 @@ pub(super) fn check(manifest: &Manifest, origin: &str) -> Result<(), Error> {
     let origin = || origin.to_owned();
     for (field, length, limit) in lists(manifest) {
         if length > limit {
-            return Err(Error::Limit {
-                origin: origin(),
-                field: field.to_owned(),
-                limit,
-                unit: "entries",
-            });
+            return Err(Error::Limit { origin: origin(), field: field.to_owned(), limit, unit: "entries" });
         }
     }
     for (field, text) in texts(manifest) {
         // A key may be the text at fault.
         let field = field.escape_debug().to_string();
         if text.len() > TEXT_BYTES_MAX {
-            return Err(Error::Limit {
-                origin: origin(),
-                field,
-                limit: TEXT_BYTES_MAX,
-                unit: "bytes",
-            });
+            return Err(Error::Limit { origin: origin(), field, limit: TEXT_BYTES_MAX, unit: "bytes" });
         }
         if text.chars().any(char::is_control) {
-            return Err(Error::ControlCharacter {
-                origin: origin(),
-                field,
-            });
+            return Err(Error::ControlCharacter { origin: origin(), field });
         }
     }
-    match paths(manifest)
-        .into_iter()
-        .find(|(_, path)| !is_inside(path))
-    {
-        Some((field, _)) => Err(Error::Path {
-            origin: origin(),
-            field,
-        }),
+    match paths(manifest).into_iter().find(|(_, path)| !is_inside(path)) {
+        Some((field, _)) => Err(Error::Path { origin: origin(), field }),
         None => Ok(()),
     }
 }
 
 fn lists(manifest: &Manifest) -> [(&'static str, usize, usize); 6] {
-    let Manifest {
-        package,
-        dependencies,
-        conflicts,
-        variants,
-        ..
-    } = manifest;
+    let Manifest { package, dependencies, conflicts, variants, .. } = manifest;
     [
         ("package.authors", package.authors.len(), LIST_MAX),
         ("package.categories", package.categories.len(), LIST_MAX),
@@ -97,25 +70,15 @@ fn lists(manifest: &Manifest) -> [(&'static str, usize, usize); 6] {
 fn texts(manifest: &Manifest) -> Vec<(String, &str)> {
     let mut texts = package_texts(manifest);
     for (name, dependency) in &manifest.dependencies {
-        let Dependency {
-            version,
-            owner,
-            channel,
-            optional: _,
-        } = dependency;
+        let Dependency { version, owner, channel, optional: _ } = dependency;
         texts.push(("a name in dependencies".to_owned(), name));
-        for (key, text) in [
-            ("version", Some(version)),
-            ("owner", owner.as_ref()),
-            ("channel", channel.as_ref()),
-        ] {
+        for (key, text) in
+            [("version", Some(version)), ("owner", owner.as_ref()), ("channel", channel.as_ref())]
+        {
             texts.extend(text.map(|text| (format!("dependencies.{name}.{key}"), text.as_str())));
         }
     }
-    for (table, entries) in [
-        ("conflicts", &manifest.conflicts),
-        ("variants", &manifest.variants),
-    ] {
+    for (table, entries) in [("conflicts", &manifest.conflicts), ("variants", &manifest.variants)] {
         for (name, text) in entries {
             texts.push((format!("a name in {table}"), name));
             texts.push((format!("{table}.{name}"), text));
@@ -140,19 +103,13 @@ fn package_texts(manifest: &Manifest) -> Vec<(String, &str)> {
     ];
     let mut texts = named("package", single);
     for (n, author) in package.authors.iter().enumerate() {
-        let fields = [
-            ("name", Some(&author.name)),
-            ("email", author.email.as_ref()),
-            ("url", author.url.as_ref()),
-        ];
+        let fields =
+            [("name", Some(&author.name)), ("email", author.email.as_ref()), ("url", author.url.as_ref())];
         texts.extend(named(&format!("package.authors[{n}]"), fields));
     }
     for (list, items) in [("categories", &package.categories), ("tags", &package.tags)] {
         texts.extend(
-            items
-                .iter()
-                .enumerate()
-                .map(|(n, text)| (format!("package.{list}[{n}]"), text.as_str())),
+            items.iter().enumerate().map(|(n, text)| (format!("package.{list}[{n}]"), text.as_str())),
         );
     }
     texts
@@ -171,16 +128,9 @@ fn script_paths(manifest: &Manifest) -> Vec<(String, &str)> {
     )
 }
 
-fn named<'a, const N: usize>(
-    table: &str,
-    fields: [(&str, Option<&'a String>); N],
-) -> Vec<(String, &'a str)> {
-    let stated = fields
-        .into_iter()
-        .filter_map(|(key, text)| Some((key, text?)));
-    stated
-        .map(|(key, text)| (format!("{table}.{key}"), text.as_str()))
-        .collect()
+fn named<'a, const N: usize>(table: &str, fields: [(&str, Option<&'a String>); N]) -> Vec<(String, &'a str)> {
+    let stated = fields.into_iter().filter_map(|(key, text)| Some((key, text?)));
+    stated.map(|(key, text)| (format!("{table}.{key}"), text.as_str())).collect()
 }
 
 fn paths(manifest: &Manifest) -> Vec<(String, &str)> {

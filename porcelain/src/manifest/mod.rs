@@ -156,25 +156,20 @@ impl Manifest {
     /// `E-LIMIT` for a list or a text past its bound; `E-PATH` for a path that leaves the package.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
         limits::check_text(text, origin)?;
-        let manifest =
-            toml::from_str(text).map_err(|error| Error::of_toml(&error, text, origin))?;
+        let manifest = toml::from_str(text).map_err(|error| Error::of_toml(&error, text, origin))?;
         limits::check(&manifest, origin)?;
         Ok(manifest)
     }
 
     /// The manifest as text, from which [`parse`](Self::parse) makes the same.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self)
-            .expect("texts, numbers, lists and tables by name all have a form in TOML")
+        toml::to_string(self).expect("texts, numbers, lists and tables by name all have a form in TOML")
     }
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, Error> {
     let origin = path.to_string_lossy();
-    let failed = |source: std::io::Error| Error::Io {
-        origin: origin.clone().into_owned(),
-        source,
-    };
+    let failed = |source: std::io::Error| Error::Io { origin: origin.clone().into_owned(), source };
     // A fifo must be refused, not waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -182,25 +177,17 @@ fn read_text(path: &Path) -> Result<Option<String>, Error> {
         file => File::from(file.map_err(|errno| failed(errno.into()))?),
     };
     if !file.metadata().map_err(failed)?.is_file() {
-        return Err(Error::NotAFile {
-            origin: origin.into_owned(),
-        });
+        return Err(Error::NotAFile { origin: origin.into_owned() });
     }
     let mut bytes = Vec::new();
-    file.take(limits::MANIFEST_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(limits::MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         // The limit may have cut a character in two; that it is too long is then the better answer.
         Err(error) if error.as_bytes().len() as u64 > limits::MANIFEST_BYTES_MAX => {
-            Err(Error::TooLong {
-                origin: origin.into_owned(),
-            })
+            Err(Error::TooLong { origin: origin.into_owned() })
         }
-        Err(_) => Err(Error::NotText {
-            origin: origin.into_owned(),
-        }),
+        Err(_) => Err(Error::NotText { origin: origin.into_owned() }),
     }
 }
 
@@ -218,22 +205,14 @@ fn is_zero(number: &u32) -> bool {
 impl Default for Dependency {
     /// Any version will do.
     fn default() -> Self {
-        Self {
-            version: "*".to_owned(),
-            owner: None,
-            channel: None,
-            optional: false,
-        }
+        Self { version: "*".to_owned(), owner: None, channel: None, optional: false }
     }
 }
 
 impl Dependency {
     /// A dependency on versions alone.
     pub fn on(version: impl Into<String>) -> Self {
-        Self {
-            version: version.into(),
-            ..Self::default()
-        }
+        Self { version: version.into(), ..Self::default() }
     }
 }
 
@@ -258,12 +237,9 @@ fn any_version() -> String {
 impl Serialize for Dependency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Dependency {
-                version,
-                owner: None,
-                channel: None,
-                optional: false,
-            } => serializer.serialize_str(version),
+            Dependency { version, owner: None, channel: None, optional: false } => {
+                serializer.serialize_str(version)
+            }
             _ => Table::serialize(self, serializer),
         }
     }

@@ -74,13 +74,7 @@ mod tests {
     /// it.
     #[test]
     fn nothing_hides_from_the_count() {
-        for text in [
-            "a\"{{{",
-            "a = x'{{{'",
-            "a = {]{]{",
-            "# c\r{{{",
-            "a = \"\\\"{{{\n{{{",
-        ] {
+        for text in ["a\"{{{", "a = x'{{{'", "a = {]{]{", "# c\r{{{", "a = \"\\\"{{{\n{{{"] {
             assert!(too_deep(text, 2).is_some(), "{text}");
         }
     }

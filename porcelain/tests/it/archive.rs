@@ -27,8 +27,7 @@ impl Bench {
         let archive = folder.path().join(name);
         fs::write(&archive, bytes).expect("the archive can be written");
         fs::create_dir(folder.path().join("victim")).expect("the victim can be made");
-        fs::write(folder.path().join("victim/file"), "untouched")
-            .expect("the victim can be written");
+        fs::write(folder.path().join("victim/file"), "untouched").expect("the victim can be written");
         Self { folder, archive }
     }
 
@@ -47,19 +46,11 @@ impl Bench {
             listing(&self.path("victim")),
             Listing::from([("file".into(), "file 644 untouched".into())])
         );
-        let name = self
-            .archive
-            .file_name()
-            .expect("it has a name")
-            .to_string_lossy()
-            .into_owned();
+        let name = self.archive.file_name().expect("it has a name").to_string_lossy().into_owned();
         let beside = ["out".to_owned(), "victim".to_owned(), name];
         for entry in fs::read_dir(self.folder.path()).expect("the folder is there") {
             let entry = entry.expect("it can be listed").file_name();
-            assert!(
-                beside.iter().any(|known| entry == known.as_str()),
-                "{entry:?} appeared"
-            );
+            assert!(beside.iter().any(|known| entry == known.as_str()), "{entry:?} appeared");
         }
         result
     }
@@ -72,10 +63,7 @@ impl Bench {
     #[track_caller]
     fn refused(&self) -> &'static str {
         let error = self.unpack().expect_err("it must be refused");
-        assert!(
-            error.to_string().contains(&format!("{:?}", self.archive)),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("{:?}", self.archive)), "{error}");
         error.code()
     }
 }
@@ -92,10 +80,7 @@ fn walk(root: &Path, at: &Path, found: &mut Listing) {
         let metadata = path.symlink_metadata().expect("an entry can be looked at");
         let mode = (metadata.permissions().mode() | umask()) & 0o7777;
         let what = if metadata.is_symlink() {
-            format!(
-                "link {}",
-                fs::read_link(&path).expect("a link can be read").display()
-            )
+            format!("link {}", fs::read_link(&path).expect("a link can be read").display())
         } else if metadata.is_dir() {
             walk(root, &path, found);
             format!("folder {mode:o}")
@@ -103,11 +88,7 @@ fn walk(root: &Path, at: &Path, found: &mut Listing) {
             let content = fs::read(&path).expect("a file can be read");
             format!("file {mode:o} {}", String::from_utf8_lossy(&content))
         };
-        let name = path
-            .strip_prefix(root)
-            .expect("it is beneath")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.strip_prefix(root).expect("it is beneath").to_string_lossy().into_owned();
         found.insert(name, what);
     }
 }
@@ -115,9 +96,6 @@ fn walk(root: &Path, at: &Path, found: &mut Listing) {
 /// The bits this process leaves out, but for those that 022 leaves out anyway.
 fn umask() -> u32 {
     let status = fs::read_to_string("/proc/self/status").expect("there is a /proc");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Umask:"))
-        .expect("it states the umask");
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:")).expect("it states the umask");
     u32::from_str_radix(line.trim(), 8).expect("it is octal") & 0o755
 }

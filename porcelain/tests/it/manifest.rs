@@ -57,19 +57,13 @@ fn some(text: &str) -> Option<String> {
 }
 
 fn by_name<T>(rows: impl IntoIterator<Item = (&'static str, T)>) -> BTreeMap<String, T> {
-    rows.into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// G-11, G-12, G-14, G-15, G-17, G-19, O2, O7, L-F12, L-S2.
 #[test]
 fn a_full_manifest_is_read() {
-    let author = |name: &str, email, url| Author {
-        name: name.into(),
-        email,
-        url,
-    };
+    let author = |name: &str, email, url| Author { name: name.into(), email, url };
     let expected = Manifest {
         package: Package {
             name: "english-dict".into(),
@@ -93,13 +87,7 @@ fn a_full_manifest_is_read() {
         dependencies: by_name([
             ("word-lists", Dependency::on("^2")),
             ("proposal", Dependency::on(">0.1.4<0.2")),
-            (
-                "any",
-                Dependency {
-                    owner: some("id:abc"),
-                    ..Dependency::on("*")
-                },
-            ),
+            ("any", Dependency { owner: some("id:abc"), ..Dependency::on("*") }),
             (
                 "extras",
                 Dependency {
@@ -111,14 +99,8 @@ fn a_full_manifest_is_read() {
             ),
         ]),
         conflicts: by_name([("old-dict", "*".to_owned())]),
-        variants: by_name([
-            ("linux-x86_64", "build/linux".to_owned()),
-            ("any", ".".to_owned()),
-        ]),
-        scripts: Scripts {
-            post_install: some("scripts/post.sh"),
-            ..Scripts::default()
-        },
+        variants: by_name([("linux-x86_64", "build/linux".to_owned()), ("any", ".".to_owned())]),
+        scripts: Scripts { post_install: some("scripts/post.sh"), ..Scripts::default() },
     };
     assert_eq!(parse(FULL).expect("it is a good one"), expected);
 }
@@ -134,49 +116,28 @@ fn a_manifest_needs_only_name_and_version() {
 #[test]
 fn errors_name_file_line_and_column() {
     for (more, message) in [
-        (
-            "nmae = 'x'",
-            "pkg.toml:4:1: unknown key `nmae`, did you mean `name`?",
-        ),
+        ("nmae = 'x'", "pkg.toml:4:1: unknown key `nmae`, did you mean `name`?"),
         ("colour = 'x'", "pkg.toml:4:1: unknown key `colour`"),
-        (
-            "[dependencis]\na = '1'",
-            "pkg.toml:4:2: unknown key `dependencis`, did you mean `dependencies`?",
-        ),
+        ("[dependencis]\na = '1'", "pkg.toml:4:2: unknown key `dependencis`, did you mean `dependencies`?"),
         (
             "[scripts]\npost_install = 'x'",
             "pkg.toml:5:1: unknown key `post_install`, did you mean `post-install`?",
         ),
-        (
-            "authors = [{ nam = 'x' }]",
-            "pkg.toml:4:14: unknown key `nam`, did you mean `name`?",
-        ),
+        ("authors = [{ nam = 'x' }]", "pkg.toml:4:14: unknown key `nam`, did you mean `name`?"),
         (
             "[dependencies]\na = { versoin = '1' }",
             "pkg.toml:5:7: unknown key `versoin`, did you mean `version`?",
         ),
-        (
-            "[dependencies.a]\nversoin = '1'",
-            "pkg.toml:5:1: unknown key `versoin`, did you mean `version`?",
-        ),
+        ("[dependencies.a]\nversoin = '1'", "pkg.toml:5:1: unknown key `versoin`, did you mean `version`?"),
         (
             "[dependencies]\na = 1",
             "pkg.toml:5:5: invalid type: integer `1`, expected a requirement like \"^1.2\", or a table with one",
         ),
-        (
-            "[scripts]\n\"a\\u001b`, expected `\" = 'x'",
-            "pkg.toml:5:1: unknown key `a\\u{1b}`, expected ``",
-        ),
-        (
-            "description = 3",
-            "pkg.toml:4:15: invalid type: integer `3`, expected a string",
-        ),
+        ("[scripts]\n\"a\\u001b`, expected `\" = 'x'", "pkg.toml:5:1: unknown key `a\\u{1b}`, expected ``"),
+        ("description = 3", "pkg.toml:4:15: invalid type: integer `3`, expected a string"),
         ("name = 'again'", "pkg.toml:4:1: duplicate key"),
         ("[package]", "pkg.toml:4:2: duplicate key"),
-        (
-            "license = MIT",
-            "pkg.toml:4:11: string values must be quoted, expected literal string",
-        ),
+        ("license = MIT", "pkg.toml:4:11: string values must be quoted, expected literal string"),
     ] {
         let error = refused(more);
         assert_eq!(error.to_string(), message);
@@ -190,20 +151,8 @@ fn errors_name_file_line_and_column() {
 
 #[test]
 fn numbers_stay_in_their_range() {
-    for epoch in [
-        "-1",
-        "4294967296",
-        "99999999999999999999",
-        "1.0",
-        "1979-05-27",
-        "true",
-        "'1'",
-    ] {
-        assert_eq!(
-            refused(&format!("epoch = {epoch}")).code(),
-            "E-FORMAT",
-            "{epoch}"
-        );
+    for epoch in ["-1", "4294967296", "99999999999999999999", "1.0", "1979-05-27", "true", "'1'"] {
+        assert_eq!(refused(&format!("epoch = {epoch}")).code(), "E-FORMAT", "{epoch}");
     }
 }
 
@@ -214,51 +163,24 @@ fn control_characters_are_refused_everywhere() {
         ("description = \"a\\u001b[31m\"", "package.description"),
         ("license = \"a\\nb\"", "package.license"),
         ("tags = ['a', \"\\t\"]", "package.tags[1]"),
-        (
-            "authors = [{ name = 'a', url = \"\\u0085\" }]",
-            "package.authors[0].url",
-        ),
+        ("authors = [{ name = 'a', url = \"\\u0085\" }]", "package.authors[0].url"),
         ("[dependencies]\na = \"1\\u007f\"", "dependencies.a.version"),
-        (
-            "[dependencies]\n\"a\\u0007\" = '1'",
-            "a name in dependencies",
-        ),
-        (
-            "[dependencies]\na = { owner = \"\\u0000\" }",
-            "dependencies.a.owner",
-        ),
+        ("[dependencies]\n\"a\\u0007\" = '1'", "a name in dependencies"),
+        ("[dependencies]\na = { owner = \"\\u0000\" }", "dependencies.a.owner"),
         ("[conflicts]\na = \"\\r\"", "conflicts.a"),
         ("[variants]\n\"\\b\" = 'x'", "a name in variants"),
         ("[scripts]\npre-remove = \"x\\u0001\"", "scripts.pre-remove"),
     ] {
         let error = refused(more);
-        assert_eq!(
-            error.to_string(),
-            format!("pkg.toml: {field} holds a control character")
-        );
+        assert_eq!(error.to_string(), format!("pkg.toml: {field} holds a control character"));
         assert_eq!(error.code(), "E-FORMAT");
     }
 }
 
 #[test]
 fn paths_stay_inside_the_package() {
-    for path in [
-        "/etc",
-        "..",
-        "a/../..",
-        "../x",
-        "a//b",
-        "./a",
-        "a/",
-        "",
-        "C:\\x",
-        "c:x",
-        "a\\..\\..",
-    ] {
-        for more in [
-            format!("[variants]\nany = '{path}'"),
-            format!("[scripts]\npost-install = '{path}'"),
-        ] {
+    for path in ["/etc", "..", "a/../..", "../x", "a//b", "./a", "a/", "", "C:\\x", "c:x", "a\\..\\.."] {
+        for more in [format!("[variants]\nany = '{path}'"), format!("[scripts]\npost-install = '{path}'")] {
             assert_eq!(refused(&more).code(), "E-PATH", "{more}");
         }
     }
@@ -275,10 +197,7 @@ fn lists_and_texts_have_bounds() {
     let long = |n: usize| format!("description = '{}'", "x".repeat(n));
     for (most, more) in [
         (list(256), list(257)),
-        (
-            packages("dependencies", 1024),
-            packages("dependencies", 1025),
-        ),
+        (packages("dependencies", 1024), packages("dependencies", 1025)),
         (packages("conflicts", 1024), packages("conflicts", 1025)),
         (long(4096), long(4097)),
     ] {
@@ -286,10 +205,7 @@ fn lists_and_texts_have_bounds() {
         assert_eq!(refused(&more).code(), "E-LIMIT");
     }
     let error = refused(&list(300));
-    assert_eq!(
-        error.to_string(),
-        "pkg.toml: package.tags has more than 256 entries"
-    );
+    assert_eq!(error.to_string(), "pkg.toml: package.tags has more than 256 entries");
 }
 
 /// SEC-077, on a stack as small as anyone sets it: what nests too deep is told before it is read.
@@ -304,12 +220,7 @@ fn bombs_are_refused() {
         format!("[{}]", names(100_000)),
         format!("[[{}]]", names(100_000)),
         // Each kind within its own bound, and all together 6,400 levels.
-        format!(
-            "[{0}]\n{0} = {1}1{2}",
-            names(79),
-            format!("{{{} = ", names(79)).repeat(79),
-            "}".repeat(79)
-        ),
+        format!("[{0}]\n{0} = {1}1{2}", names(79), format!("{{{} = ", names(79)).repeat(79), "}".repeat(79)),
         format!("x\"{}", format!("{{{} = ", names(79)).repeat(79)),
         format!("description = '{}'", "x".repeat(1 << 20)),
         format!("description = '{}", "x".repeat(1 << 19)),
@@ -325,10 +236,7 @@ fn bombs_are_refused() {
             assert!(error.to_string().len() < 1000);
         }
     });
-    thread
-        .expect("a thread can be made")
-        .join()
-        .expect("none of them overflows the stack");
+    thread.expect("a thread can be made").join().expect("none of them overflows the stack");
 }
 
 #[test]
@@ -337,10 +245,7 @@ fn a_manifest_that_is_not_there_is_none() {
     let path = folder.path().join("pkg.toml");
     assert_eq!(Manifest::read(&path).expect("that is no error"), None);
     fs::write(&path, FULL).expect("it can be written");
-    assert_eq!(
-        Manifest::read(&path).expect("it is a good one"),
-        parse(FULL).ok()
-    );
+    assert_eq!(Manifest::read(&path).expect("it is a good one"), parse(FULL).ok());
 }
 
 /// SEC-011, SEC-077: nothing hangs, and no more is read than the bound.
@@ -350,21 +255,14 @@ fn only_files_of_text_are_read() {
     let path = folder.path().join("pkg.toml");
     let refused = |code: &str| {
         let error = Manifest::read(&path).expect_err("it must be refused");
-        assert!(
-            error.to_string().contains(&*path.to_string_lossy()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
         assert_eq!(error.code(), code, "{error}");
     };
     fs::write(&path, b"name = \"\xff\"").expect("it can be written");
     refused("E-FORMAT");
     // One huge file that takes no room, and whose first MiB ends inside a character.
     fs::write(&path, "ü".repeat(1 << 20)).expect("it can be written");
-    fs::File::options()
-        .write(true)
-        .open(&path)
-        .and_then(|file| file.set_len(1 << 40))
-        .expect("it can grow");
+    fs::File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 40)).expect("it can grow");
     refused("E-FORMAT");
     fs::remove_file(&path).expect("it is there");
     fs::create_dir(&path).expect("a folder can be made");

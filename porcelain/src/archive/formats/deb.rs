@@ -28,10 +28,7 @@ pub(super) fn unpack(file: &File, root: &mut Root) -> Result<String, Fault> {
         if part.name.starts_with('_') {
             continue;
         }
-        let stem = expected
-            .next()
-            .ok_or(Reason::format("it does not belong into a deb"))
-            .at(&part.name)?;
+        let stem = expected.next().ok_or(Reason::format("it does not belong into a deb")).at(&part.name)?;
         if !part.name.starts_with(stem) {
             let wanted = format!("it stands where {stem} belongs");
             return Err(Reason::format(wanted)).at(&part.name);
@@ -57,8 +54,7 @@ struct Part {
 
 impl Part {
     fn open<'a>(&self, mut file: &'a File) -> Result<impl BufRead + 'a, Reason> {
-        file.seek(SeekFrom::Start(self.start))
-            .map_err(Reason::reading)?;
+        file.seek(SeekFrom::Start(self.start)).map_err(Reason::reading)?;
         Ok(BufReader::with_capacity(BUFFER_BYTES, file.take(self.size)))
     }
 }
@@ -69,10 +65,7 @@ fn parts(mut file: &File) -> Result<Vec<Part>, Reason> {
     let mut at = MAGIC.len() as u64;
     while at < end {
         if parts.len() == MEMBERS_MAX {
-            return Err(Reason::Limit {
-                what: "parts of a deb",
-                limit: MEMBERS_MAX as u64,
-            });
+            return Err(Reason::Limit { what: "parts of a deb", limit: MEMBERS_MAX as u64 });
         }
         let mut header = [0; HEADER_BYTES];
         file.seek(SeekFrom::Start(at)).map_err(Reason::reading)?;
@@ -82,9 +75,7 @@ fn parts(mut file: &File) -> Result<Vec<Part>, Reason> {
         // Members begin at even places; the last one may do without the byte that fills up.
         let next = start + size + size % 2;
         if start + size > end {
-            return Err(Reason::format(
-                "it is cut short: its last part is not whole",
-            ));
+            return Err(Reason::format("it is cut short: its last part is not whole"));
         }
         parts.push(Part { name, start, size });
         at = next;
@@ -101,10 +92,7 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Option<(String, u64)> {
     if !is_number || text.get(58..) != Some("`\n") {
         return None;
     }
-    Some((
-        name.strip_suffix('/').unwrap_or(name).to_owned(),
-        digits.parse().ok()?,
-    ))
+    Some((name.strip_suffix('/').unwrap_or(name).to_owned(), digits.parse().ok()?))
 }
 
 fn check_version(content: impl Read) -> Result<(), Reason> {
@@ -117,44 +105,36 @@ fn check_version(content: impl Read) -> Result<(), Reason> {
 fn read_control(packed: impl BufRead, root: &Root) -> Result<String, Fault> {
     let mut control = None;
     let (mut stream, compression) = decode(packed)?;
-    tar::walk(
-        &mut stream,
-        compression.ending(),
-        root.limits(),
-        &mut |member| {
-            let is_control = member.name.strip_prefix("./").unwrap_or(member.name) == "control";
-            match member.kind {
-                Kind::File { .. } if is_control => {
-                    let text =
-                        bounded_text(member.content, METADATA_BYTES_MAX, "bytes of metadata")
-                            .at(member.name)?;
-                    control.get_or_insert(text);
-                }
-                Kind::File { size, .. } if size > METADATA_BYTES_MAX * 64 => {
-                    return Err(Reason::Limit {
-                        what: "bytes of a control file",
-                        limit: METADATA_BYTES_MAX * 64,
-                    })
-                    .at(member.name);
-                }
-                _ => drop(
-                    std::io::copy(member.content, &mut std::io::sink())
-                        .map_err(Reason::reading)
-                        .at(member.name)?,
-                ),
+    tar::walk(&mut stream, compression.ending(), root.limits(), &mut |member| {
+        let is_control = member.name.strip_prefix("./").unwrap_or(member.name) == "control";
+        match member.kind {
+            Kind::File { .. } if is_control => {
+                let text =
+                    bounded_text(member.content, METADATA_BYTES_MAX, "bytes of metadata").at(member.name)?;
+                control.get_or_insert(text);
             }
-            Ok(())
-        },
-    )?;
+            Kind::File { size, .. } if size > METADATA_BYTES_MAX * 64 => {
+                return Err(Reason::Limit {
+                    what: "bytes of a control file",
+                    limit: METADATA_BYTES_MAX * 64,
+                })
+                .at(member.name);
+            }
+            _ => drop(
+                std::io::copy(member.content, &mut std::io::sink())
+                    .map_err(Reason::reading)
+                    .at(member.name)?,
+            ),
+        }
+        Ok(())
+    })?;
     control.ok_or(Reason::format("its control.tar holds no control").into())
 }
 
 fn unpack_data(packed: impl BufRead, root: &mut Root) -> Result<(), Fault> {
     let limits = *root.limits();
     let (mut stream, compression) = decode(packed)?;
-    tar::walk(&mut stream, compression.ending(), &limits, &mut |member| {
-        root.take(member)
-    })
+    tar::walk(&mut stream, compression.ending(), &limits, &mut |member| root.take(member))
 }
 
 /// By its content, not by its name: `data.tar` may be compressed in any of the ways we know.
@@ -162,9 +142,7 @@ fn decode<'a>(mut packed: impl BufRead + 'a) -> Result<(Box<dyn Read + 'a>, Comp
     let head = packed.fill_buf().map_err(Reason::reading)?;
     let compression = Compression::of(head);
     if head.starts_with(b"BZh") || head.starts_with(&[0x5d, 0, 0]) {
-        return Err(Reason::format(
-            "it is compressed with bzip2 or lzma, which is not supported",
-        ));
+        return Err(Reason::format("it is compressed with bzip2 or lzma, which is not supported"));
     }
     Ok((compression.reader(packed)?, compression))
 }

@@ -40,10 +40,7 @@ impl Compression {
     }
 
     /// The bytes behind `packed`, through a buffer, since tar reads in small pieces.
-    pub(super) fn reader<'a>(
-        self,
-        packed: impl BufRead + 'a,
-    ) -> Result<Box<dyn Read + 'a>, Reason> {
+    pub(super) fn reader<'a>(self, packed: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, Reason> {
         fn buffered<'a>(stream: impl Read + 'a) -> Box<dyn Read + 'a> {
             Box::new(BufReader::with_capacity(BUFFER_BYTES, stream))
         }
@@ -81,11 +78,7 @@ impl<R: BufRead> ZstdReader<R> {
         context
             .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
             .map_err(|code| Reason::Damaged(zstd_safe::get_error_name(code).into()))?;
-        Ok(Self {
-            packed,
-            context,
-            in_frame: false,
-        })
+        Ok(Self { packed, context, in_frame: false })
     }
 }
 
@@ -103,12 +96,9 @@ impl<R: BufRead> Read for ZstdReader<R> {
             // At the end of the input, the decoder may still hold output that found no room before.
             let mut input = InBuffer::around(packed);
             let mut output = OutBuffer::around(&mut *into);
-            let hint = self
-                .context
-                .decompress_stream(&mut output, &mut input)
-                .map_err(|code| {
-                    io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code))
-                })?;
+            let hint = self.context.decompress_stream(&mut output, &mut input).map_err(|code| {
+                io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code))
+            })?;
             let (taken, given) = (input.pos(), output.pos());
             self.packed.consume(taken);
             self.in_frame = hint != 0;

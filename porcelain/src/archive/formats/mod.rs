@@ -37,12 +37,8 @@ impl Container {
             return Err(Reason::Unrecognised.into());
         }
         let mut head = Vec::with_capacity(TAR_BLOCK_BYTES);
-        file.take(TAR_BLOCK_BYTES as u64)
-            .read_to_end(&mut head)
-            .map_err(Reason::reading)?;
-        Self::of_bytes(&head)
-            .or_else(|| Self::of_name(&head, name))
-            .ok_or(Reason::Unrecognised.into())
+        file.take(TAR_BLOCK_BYTES as u64).read_to_end(&mut head).map_err(Reason::reading)?;
+        Self::of_bytes(&head).or_else(|| Self::of_name(&head, name)).ok_or(Reason::Unrecognised.into())
     }
 
     fn of_bytes(head: &[u8]) -> Option<Self> {
@@ -61,9 +57,7 @@ impl Container {
     /// An empty tar archive is nothing but zeros.
     fn of_name(head: &[u8], name: &Path) -> Option<Self> {
         let is_empty_tar = head.len() == TAR_BLOCK_BYTES && head.iter().all(|&byte| byte == 0);
-        let is_named_tar = name
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));
+        let is_named_tar = name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));
         (is_empty_tar && is_named_tar).then_some(Container::Tar(Compression::None))
     }
 
@@ -76,11 +70,8 @@ impl Container {
             Container::Zip => zip::walk(file, &limits, &mut |member| root.take(member))?,
             Container::Deb => return deb::unpack(file, root).map(Some),
             Container::Tar(packed) => {
-                let mut stream =
-                    packed.reader(BufReader::with_capacity(decode::BUFFER_BYTES, file))?;
-                tar::walk(&mut stream, packed.ending(), &limits, &mut |member| {
-                    root.take(member)
-                })?;
+                let mut stream = packed.reader(BufReader::with_capacity(decode::BUFFER_BYTES, file))?;
+                tar::walk(&mut stream, packed.ending(), &limits, &mut |member| root.take(member))?;
             }
         }
         Ok(None)

@@ -35,12 +35,7 @@ pub(super) fn is_header(block: &[u8]) -> bool {
         return false;
     };
     let header = Header::from_byte_slice(block);
-    let summed = block[..148]
-        .iter()
-        .chain(&block[156..])
-        .map(|&byte| u32::from(byte))
-        .sum::<u32>()
-        + 8 * 32;
+    let summed = block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
     header.cksum().is_ok_and(|stated| stated == summed)
 }
 
@@ -52,10 +47,7 @@ pub(super) fn walk(
     take: &mut dyn FnMut(Member<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let gauge = Gauge::new(limits);
-    let mut archive = Archive::new(Gauged {
-        stream,
-        gauge: &gauge,
-    });
+    let mut archive = Archive::new(Gauged { stream, gauge: &gauge });
     let mut number = 0;
     let mut entries = archive.entries().map_err(Reason::reading)?;
     loop {
@@ -63,21 +55,11 @@ pub(super) fn walk(
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(|error| gauge.explain(error))?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if let Some(kind) = kind(&mut entry)
-            .map_err(|reason| gauge.correct(reason))
-            .at(&name)?
-        {
-            std::str::from_utf8(&entry.path_bytes())
-                .map_err(|_| Reason::Path("is not UTF-8"))
-                .at(&name)?;
+        if let Some(kind) = kind(&mut entry).map_err(|reason| gauge.correct(reason)).at(&name)? {
+            std::str::from_utf8(&entry.path_bytes()).map_err(|_| Reason::Path("is not UTF-8")).at(&name)?;
             number += 1;
             gauge.in_entry();
-            take(Member {
-                number,
-                name: &name,
-                kind,
-                content: &mut entry,
-            })?;
+            take(Member { number, name: &name, kind, content: &mut entry })?;
         }
     }
     let is_cut = gauge.ended.get() && ending == Ending::Marked;
@@ -98,23 +80,16 @@ fn kind(entry: &mut Entry<'_, impl Read>) -> Result<Option<Kind>, Reason> {
         EntryType::Regular if entry.path_bytes().ends_with(b"/") => Kind::Folder,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let mode = entry.header().mode().map_err(Reason::reading)?;
-            return Ok(Some(Kind::File {
-                exec: Exec::of(mode),
-                size,
-            }));
+            return Ok(Some(Kind::File { exec: Exec::of(mode), size }));
         }
         EntryType::Directory => Kind::Folder,
-        EntryType::Symlink => Kind::Link {
-            target: target(entry)?,
-        },
+        EntryType::Symlink => Kind::Link { target: target(entry)? },
         EntryType::Link => Kind::Copy { of: target(entry)? },
         EntryType::Char | EntryType::Block => return Err(Reason::Kind("device")),
         EntryType::Fifo => return Err(Reason::Kind("fifo")),
         other => {
             let letter = char::from(other.as_byte()).escape_default();
-            return Err(Reason::format(format!(
-                "it is of the unknown kind `{letter}`"
-            )));
+            return Err(Reason::format(format!("it is of the unknown kind `{letter}`")));
         }
     };
     if size != 0 {
@@ -124,9 +99,7 @@ fn kind(entry: &mut Entry<'_, impl Read>) -> Result<Option<Kind>, Reason> {
 }
 
 fn target(entry: &Entry<'_, impl Read>) -> Result<String, Reason> {
-    let target = entry
-        .link_name_bytes()
-        .ok_or(Reason::format("it is a link to nothing"))?;
+    let target = entry.link_name_bytes().ok_or(Reason::format("it is a link to nothing"))?;
     String::from_utf8(target.into_owned())
         .map_err(|_| Reason::format("it is a link to a name that is not UTF-8"))
 }
@@ -145,17 +118,13 @@ fn check_pax(entry: &mut Entry<'_, impl Read>) -> Result<(), Reason> {
         let record = record.map_err(|error| Reason::Damaged(error.into()))?;
         let key = record.key_bytes();
         if key.starts_with(b"GNU.sparse.") {
-            return Err(Reason::format(
-                "it is a sparse file in the form of pax, which is not supported",
-            ));
+            return Err(Reason::format("it is a sparse file in the form of pax, which is not supported"));
         }
         if !matches!(key, b"path" | b"linkpath" | b"size") {
             continue;
         }
         if is_global || seen.iter().any(|earlier| earlier == key) {
-            return Err(Reason::format(
-                "its pax header states a path or size for several entries, or twice",
-            ));
+            return Err(Reason::format("its pax header states a path or size for several entries, or twice"));
         }
         if key == b"size" && !is_agreed(record.value().ok(), size, stated.as_ref().ok()) {
             return Err(Reason::format("its headers state different sizes"));
@@ -183,9 +152,7 @@ fn only_zeros(rest: &mut impl Read) -> Result<(), Reason> {
             return Ok(());
         }
         if buffer[..found].iter().any(|&byte| byte != 0) {
-            return Err(Reason::format(
-                "there is something behind the end of the archive",
-            ));
+            return Err(Reason::format("there is something behind the end of the archive"));
         }
     }
 }
@@ -204,10 +171,7 @@ struct Gauge {
 
 impl Gauge {
     fn new(limits: &Limits) -> Self {
-        let in_all = limits
-            .files
-            .saturating_mul(BETWEEN_BYTES_EACH)
-            .saturating_add(BETWEEN_BYTES_MAX);
+        let in_all = limits.files.saturating_mul(BETWEEN_BYTES_EACH).saturating_add(BETWEEN_BYTES_MAX);
         Self {
             left_here: Cell::new(0),
             left_in_all: Cell::new(in_all),
@@ -228,14 +192,8 @@ impl Gauge {
     }
 
     fn allow(&self, bytes: usize) -> io::Result<()> {
-        let take = |left: &Cell<u64>| {
-            left.get()
-                .checked_sub(bytes as u64)
-                .map(|rest| left.set(rest))
-        };
-        if self.is_free.get()
-            || (take(&self.left_here).is_some() && take(&self.left_in_all).is_some())
-        {
+        let take = |left: &Cell<u64>| left.get().checked_sub(bytes as u64).map(|rest| left.set(rest));
+        if self.is_free.get() || (take(&self.left_here).is_some() && take(&self.left_in_all).is_some()) {
             return Ok(());
         }
         self.tripped.set(true);
@@ -248,10 +206,7 @@ impl Gauge {
 
     fn correct(&self, reason: Reason) -> Reason {
         match self.tripped.get() {
-            true => Reason::Limit {
-                what: "bytes between two entries",
-                limit: BETWEEN_BYTES_MAX,
-            },
+            true => Reason::Limit { what: "bytes between two entries", limit: BETWEEN_BYTES_MAX },
             false => reason,
         }
     }

@@ -25,18 +25,12 @@ pub(super) fn walk(
     take: &mut dyn FnMut(Member<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     zip_end::check(archive)?;
-    let config = Config {
-        archive_offset: ArchiveOffset::Known(0),
-    };
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
     let mut directory = ZipIterable::try_new(BufReader::new(Cursor::new(archive)), config)
         .map_err(reason)?
         .enforce_header_consistency(true);
     if directory.len() as u64 > limits.files {
-        return Err(Reason::Limit {
-            what: "files, folders and links",
-            limit: limits.files,
-        }
-        .into());
+        return Err(Reason::Limit { what: "files, folders and links", limit: limits.files }.into());
     }
     let mut body = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(archive));
     for (number, entry) in (1..).zip(directory.files().map_err(reason)?) {
@@ -44,23 +38,14 @@ pub(super) fn walk(
         let shown = String::from_utf8_lossy(entry.name_raw()).into_owned();
         let name = name(&entry).at(&shown)?;
         let kind = kind(&entry).at(&shown)?;
-        let mut content = entry
-            .with_reader(&mut body, ZipReadOptions::new())
-            .map_err(reason)
-            .at(&shown)?;
+        let mut content = entry.with_reader(&mut body, ZipReadOptions::new()).map_err(reason).at(&shown)?;
         let kind = match kind {
             Stated::Kind(kind) => kind,
             Stated::Link => Kind::Link {
-                target: bounded_text(&mut content, limits.path_bytes as u64, "bytes of a link")
-                    .at(&shown)?,
+                target: bounded_text(&mut content, limits.path_bytes as u64, "bytes of a link").at(&shown)?,
             },
         };
-        take(Member {
-            number,
-            name: &name,
-            kind,
-            content: &mut content,
-        })?;
+        take(Member { number, name: &name, kind, content: &mut content })?;
     }
     Ok(())
 }
@@ -80,10 +65,7 @@ fn kind(entry: &ZipFileEntry<'_>) -> Result<Stated, Reason> {
         0o120_000 => Ok(Stated::Link),
         0o040_000 | 0o100_000 | 0 if ends_as_folder && size == 0 => Ok(Stated::Kind(Kind::Folder)),
         0o040_000 if size == 0 => Ok(Stated::Kind(Kind::Folder)),
-        0o100_000 | 0 if !ends_as_folder => Ok(Stated::Kind(Kind::File {
-            exec: Exec::of(mode),
-            size,
-        })),
+        0o100_000 | 0 if !ends_as_folder => Ok(Stated::Kind(Kind::File { exec: Exec::of(mode), size })),
         0o040_000 | 0o100_000 | 0 => Err(Reason::format("it is a folder and yet has content")),
         _ => Err(Reason::Kind("device, fifo or socket")),
     }
@@ -103,9 +85,9 @@ fn reason(error: ZipError) -> Reason {
     match error {
         ZipError::Io(error) => Reason::reading(error),
         ZipError::UnsupportedArchive(what) => Reason::format(what),
-        ZipError::CompressionMethodNotSupported(method) => Reason::format(format!(
-            "it is compressed by method {method}, which is not supported"
-        )),
+        ZipError::CompressionMethodNotSupported(method) => {
+            Reason::format(format!("it is compressed by method {method}, which is not supported"))
+        }
         error => Reason::Damaged(error.into()),
     }
 }

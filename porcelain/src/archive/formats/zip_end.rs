@@ -19,14 +19,11 @@ const COMMENT_BYTES_MAX: usize = 0xffff;
 pub(super) fn check(file: &File) -> Result<(), Reason> {
     let (at, end) = find(file)?;
     let stated = u64::from(word(&end, 12)) + u64::from(word(&end, 16));
-    let is_small =
-        word(&end, 12) != u32::MAX && word(&end, 16) != u32::MAX && half(&end, 10) != u16::MAX;
+    let is_small = word(&end, 12) != u32::MAX && word(&end, 16) != u32::MAX && half(&end, 10) != u16::MAX;
     if stated == at && is_small || abuts64(file, at)? {
         return Ok(());
     }
-    Err(Reason::format(
-        "there is something between its directory and its end",
-    ))
+    Err(Reason::format("there is something between its directory and its end"))
 }
 
 /// The end of the archive, and where it stands: the last place that fits to the end of the file.
@@ -38,9 +35,7 @@ fn find(file: &File) -> Result<(u64, Vec<u8>), Reason> {
         let end = &tail[*at..];
         end.starts_with(b"PK\x05\x06") && usize::from(half(end, 20)) == end.len() - END_BYTES
     };
-    let at = (0..(tail.len() + 1).saturating_sub(END_BYTES))
-        .rev()
-        .find(fits);
+    let at = (0..(tail.len() + 1).saturating_sub(END_BYTES)).rev().find(fits);
     let at = at.ok_or(Reason::format("it does not end as a zip archive does"))?;
     Ok((start + at as u64, tail[at..].to_vec()))
 }
@@ -54,9 +49,7 @@ fn abuts64(file: &File, at: u64) -> Result<bool, Reason> {
     let locator = read(file, locator_at, LOCATOR_BYTES as usize)?;
     let end_at = long(&locator, 8);
     if !locator.starts_with(b"PK\x06\x07")
-        || end_at
-            .checked_add(END64_BYTES as u64)
-            .is_none_or(|end| end > locator_at)
+        || end_at.checked_add(END64_BYTES as u64).is_none_or(|end| end > locator_at)
     {
         return Ok(false);
     }
@@ -69,8 +62,7 @@ fn abuts64(file: &File, at: u64) -> Result<bool, Reason> {
 
 fn read(file: &File, at: u64, length: usize) -> Result<Vec<u8>, Reason> {
     let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, at)
-        .map_err(Reason::reading)?;
+    file.read_exact_at(&mut bytes, at).map_err(Reason::reading)?;
     Ok(bytes)
 }
 

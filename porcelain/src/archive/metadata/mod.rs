@@ -48,11 +48,7 @@ pub(super) struct Known {
 
 impl Known {
     fn plain(format: Format) -> Self {
-        Self {
-            format,
-            about: None,
-            folder: None,
-        }
+        Self { format, about: None, folder: None }
     }
 }
 
@@ -70,25 +66,14 @@ pub(super) fn describe(
     root: &Root,
     control: Option<&str>,
 ) -> Result<Known, Fault> {
-    let extension = archive
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default();
+    let extension = archive.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let claim = |wanted: &str| {
-        if extension.eq_ignore_ascii_case(wanted) {
-            Claim::Made
-        } else {
-            Claim::Absent
-        }
+        if extension.eq_ignore_ascii_case(wanted) { Claim::Made } else { Claim::Absent }
     };
     match container {
         Container::Deb => {
             let about = parse::deb(control.unwrap_or_default()).at("control")?;
-            Ok(Known {
-                format: Format::Deb,
-                about: Some(about),
-                folder: None,
-            })
+            Ok(Known { format: Format::Deb, about: Some(about), folder: None })
         }
         Container::Zip => Ok(wheel(root, claim("whl"))?.unwrap_or(Known::plain(Format::Zip))),
         Container::Tar(TarCompression::Gzip) => match crate_of_cargo(root, claim("crate"))? {
@@ -106,30 +91,25 @@ fn wheel(root: &Root, claim: Claim) -> Result<Option<Known>, Fault> {
     infos.retain(|name| name.ends_with(".dist-info"));
     let about = match infos.as_slice() {
         [info]
-            if root
-                .text(&format!("{info}/WHEEL"), METADATA_BYTES_MAX)
-                .is_ok_and(|text| text.is_some()) =>
+            if root.text(&format!("{info}/WHEEL"), METADATA_BYTES_MAX).is_ok_and(|text| text.is_some()) =>
         {
             read(root, &format!("{info}/METADATA"), parse::python, claim)?
         }
         _ => None,
     };
     match (about, claim) {
-        (None, Claim::Made) => {
-            Err(Reason::format("it is named a wheel, but holds no *.dist-info").into())
+        (None, Claim::Made) => Err(Reason::format("it is named a wheel, but holds no *.dist-info").into()),
+        (about, _) => {
+            Ok(about.map(|about| Known { format: Format::Wheel, about: Some(about), folder: None }))
         }
-        (about, _) => Ok(about.map(|about| Known {
-            format: Format::Wheel,
-            about: Some(about),
-            folder: None,
-        })),
     }
 }
 
 fn crate_of_cargo(root: &Root, claim: Claim) -> Result<Option<Known>, Fault> {
     let about = match root.only_folder() {
-        Some(folder) => read(root, &format!("{folder}/Cargo.toml"), parse::cargo, claim)?
-            .map(|about| (folder, about)),
+        Some(folder) => {
+            read(root, &format!("{folder}/Cargo.toml"), parse::cargo, claim)?.map(|about| (folder, about))
+        }
         None => None,
     };
     match (about, claim) {
@@ -142,11 +122,7 @@ fn crate_of_cargo(root: &Root, claim: Claim) -> Result<Option<Known>, Fault> {
             if claim == Claim::Made || folder == format!("{}-{}", about.name, about.version) =>
         {
             let folder = Some(folder.to_owned());
-            Ok(Some(Known {
-                format: Format::Crate,
-                about: Some(about),
-                folder,
-            }))
+            Ok(Some(Known { format: Format::Crate, about: Some(about), folder }))
         }
         _ => Ok(None),
     }
@@ -159,18 +135,9 @@ fn npm(root: &Root, claim: Claim) -> Result<Option<Known>, Fault> {
         Some(folder) if claim == Claim::Made => (folder, Claim::Absent),
         _ => return Ok(None),
     };
-    let about = read(
-        root,
-        &format!("{folder}/package.json"),
-        parse::package_json,
-        claim,
-    )?;
+    let about = read(root, &format!("{folder}/package.json"), parse::package_json, claim)?;
     let folder = Some(folder.to_owned());
-    Ok(about.map(|about| Known {
-        format: Format::Npm,
-        about: Some(about),
-        folder,
-    }))
+    Ok(about.map(|about| Known { format: Format::Npm, about: Some(about), folder }))
 }
 
 /// Reads one file of metadata. Where the name of the archive makes no claim, what cannot be
@@ -181,15 +148,8 @@ fn read(
     parse: fn(&str) -> Result<About, Reason>,
     claim: Claim,
 ) -> Result<Option<About>, Fault> {
-    match root
-        .text(path, METADATA_BYTES_MAX)
-        .and_then(|text| text.as_deref().map(parse).transpose())
-    {
-        Err(reason)
-            if claim == Claim::Absent && matches!(reason.code(), "E-FORMAT" | "E-LIMIT") =>
-        {
-            Ok(None)
-        }
+    match root.text(path, METADATA_BYTES_MAX).and_then(|text| text.as_deref().map(parse).transpose()) {
+        Err(reason) if claim == Claim::Absent && matches!(reason.code(), "E-FORMAT" | "E-LIMIT") => Ok(None),
         about => about.at(path),
     }
 }

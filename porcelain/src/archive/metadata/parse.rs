@@ -25,18 +25,12 @@ pub(super) fn python(text: &str) -> Result<About, Reason> {
         name: fields.required("name")?,
         version: fields.required("version")?,
         description: fields.first("summary").and_then(line),
-        license: fields
-            .first("license-expression")
-            .or(fields.first("license").filter(short))
-            .and_then(line),
+        license: fields.first("license-expression").or(fields.first("license").filter(short)).and_then(line),
         homepage: fields
             .first("home-page")
             .or_else(|| fields.all("project-url").find_map(homepage))
             .and_then(line),
-        dependencies: fields
-            .all("requires-dist")
-            .filter_map(python_requirement)
-            .collect(),
+        dependencies: fields.all("requires-dist").filter_map(python_requirement).collect(),
     }
     .checked()
 }
@@ -44,23 +38,14 @@ pub(super) fn python(text: &str) -> Result<About, Reason> {
 /// The address in `Homepage, https://…`.
 fn homepage(labelled: &str) -> Option<&str> {
     let (label, address) = labelled.split_once(',')?;
-    label
-        .trim()
-        .eq_ignore_ascii_case("homepage")
-        .then_some(address)
+    label.trim().eq_ignore_ascii_case("homepage").then_some(address)
 }
 
 /// `name[extra] (>=1) ; marker`. Nothing for what only an extra needs.
 fn python_requirement(stated: &str) -> Option<(String, String)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let marker = stated
-        .split_once(';')
-        .map(|(_, marker)| marker)
-        .unwrap_or_default();
-    if marker
-        .split(|c: char| !is_word(c))
-        .any(|word| word == "extra")
-    {
+    let marker = stated.split_once(';').map(|(_, marker)| marker).unwrap_or_default();
+    if marker.split(|c: char| !is_word(c)).any(|word| word == "extra") {
         return None;
     }
     let (name, rest) = split_where(stated.trim(), |c| !is_word(c));
@@ -70,22 +55,14 @@ fn python_requirement(stated: &str) -> Option<(String, String)> {
 /// The control file of a deb.
 pub(super) fn deb(text: &str) -> Result<About, Reason> {
     let fields = Fields::of(text);
-    let needed = ["pre-depends", "depends"]
-        .into_iter()
-        .flat_map(|name| fields.all(name));
+    let needed = ["pre-depends", "depends"].into_iter().flat_map(|name| fields.all(name));
     About {
         name: fields.required("package")?,
         version: fields.required("version")?,
-        description: fields
-            .first("description")
-            .and_then(|text| text.lines().next())
-            .and_then(line),
+        description: fields.first("description").and_then(|text| text.lines().next()).and_then(line),
         license: None,
         homepage: fields.first("homepage").and_then(line),
-        dependencies: needed
-            .flat_map(|list| list.split(','))
-            .filter_map(deb_requirement)
-            .collect(),
+        dependencies: needed.flat_map(|list| list.split(',')).filter_map(deb_requirement).collect(),
     }
     .checked()
 }
@@ -94,14 +71,9 @@ pub(super) fn deb(text: &str) -> Result<About, Reason> {
 fn deb_requirement(stated: &str) -> Option<(String, String)> {
     let (first, others) = split_where(stated.trim(), |c| c == '|');
     let (name, rest) = split_where(first, |c| c.is_whitespace() || "(:[<".contains(c));
-    let rest = rest.strip_prefix(':').map_or(rest, |rest| {
-        split_where(rest, |c| !c.is_ascii_alphanumeric()).1
-    });
-    let range = rest
-        .trim()
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'))
-        .unwrap_or(rest);
+    let rest =
+        rest.strip_prefix(':').map_or(rest, |rest| split_where(rest, |c| !c.is_ascii_alphanumeric()).1);
+    let range = rest.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(rest);
     let requirement = line(&format!("{range} {others}")).unwrap_or_default();
     (!name.is_empty()).then(|| (name.to_owned(), requirement))
 }
@@ -119,9 +91,7 @@ pub(super) fn package_json(text: &str) -> Result<About, Reason> {
         description: text(&json["description"]),
         license: text(&json["license"]).or_else(|| text(&json["license"]["type"])),
         homepage: text(&json["homepage"]),
-        dependencies: needed
-            .map(|(name, range)| (name.clone(), text(range).unwrap_or_default()))
-            .collect(),
+        dependencies: needed.map(|(name, range)| (name.clone(), text(range).unwrap_or_default())).collect(),
     }
     .checked()
 }
@@ -132,26 +102,17 @@ pub(super) fn cargo(text: &str) -> Result<About, Reason> {
         return Err(Reason::format("its manifest nests too deep"));
     }
     let toml: Table = text.parse().map_err(|error: toml::de::Error| {
-        Reason::format(format!(
-            "its manifest is not TOML: {}",
-            error.message().escape_debug()
-        ))
+        Reason::format(format!("its manifest is not TOML: {}", error.message().escape_debug()))
     })?;
     let field = |name: &str| toml.get("package")?.get(name)?.as_str().and_then(line);
-    let needed = toml
-        .get("dependencies")
-        .and_then(Toml::as_table)
-        .into_iter()
-        .flatten();
+    let needed = toml.get("dependencies").and_then(Toml::as_table).into_iter().flatten();
     About {
         name: field("name").unwrap_or_default(),
         version: field("version").unwrap_or_default(),
         description: field("description"),
         license: field("license"),
         homepage: field("homepage"),
-        dependencies: needed
-            .filter_map(|(name, stated)| cargo_requirement(name, stated))
-            .collect(),
+        dependencies: needed.filter_map(|(name, stated)| cargo_requirement(name, stated)).collect(),
     }
     .checked()
 }
@@ -162,13 +123,8 @@ fn cargo_requirement(name: &str, stated: &Toml) -> Option<(String, String)> {
     if stated.get("optional").and_then(Toml::as_bool) == Some(true) {
         return None;
     }
-    let range = text(Some(stated))
-        .or_else(|| text(stated.get("version")))
-        .unwrap_or_default();
-    Some((
-        text(stated.get("package")).unwrap_or(name.to_owned()),
-        range,
-    ))
+    let range = text(Some(stated)).or_else(|| text(stated.get("version"))).unwrap_or_default();
+    Some((text(stated.get("package")).unwrap_or(name.to_owned()), range))
 }
 
 impl About {
@@ -200,10 +156,7 @@ impl Fields {
     }
 
     fn all(&self, wanted: &str) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .filter(move |(name, _)| name == wanted)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str())
     }
 
     fn first(&self, wanted: &str) -> Option<&str> {
@@ -211,9 +164,7 @@ impl Fields {
     }
 
     fn required(&self, wanted: &'static str) -> Result<String, Reason> {
-        self.first(wanted)
-            .and_then(line)
-            .ok_or_else(|| Reason::format(format!("it states no {wanted}")))
+        self.first(wanted).and_then(line).ok_or_else(|| Reason::format(format!("it states no {wanted}")))
     }
 }
 
@@ -225,15 +176,8 @@ fn split_where(text: &str, is_end: impl FnMut(char) -> bool) -> (&str, &str) {
 
 /// The text on one line, or nothing if it says nothing.
 fn line(text: &str) -> Option<String> {
-    let words = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty());
-    let line: String = words
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(TEXT_CHARS_MAX)
-        .collect();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line: String = words.collect::<Vec<_>>().join(" ").chars().take(TEXT_CHARS_MAX).collect();
     (!line.is_empty()).then_some(line)
 }
 
@@ -242,11 +186,7 @@ mod tests {
     use super::*;
 
     fn pairs(about: &About) -> Vec<(&str, &str)> {
-        about
-            .dependencies
-            .iter()
-            .map(|(name, range)| (name.as_str(), range.as_str()))
-            .collect()
+        about.dependencies.iter().map(|(name, range)| (name.as_str(), range.as_str())).collect()
     }
 
     #[test]
@@ -259,20 +199,11 @@ mod tests {
             "Requires-Dist: pytest>=8; extra == 'test'\n\nName: in-the-body\n"
         ))
         .expect("it states all it must");
-        assert_eq!(
-            (about.name.as_str(), about.version.as_str()),
-            ("word-lists", "1.4.0rc1")
-        );
+        assert_eq!((about.name.as_str(), about.version.as_str()), ("word-lists", "1.4.0rc1"));
         assert_eq!(about.description.as_deref(), Some("Words, many words"));
         assert_eq!(about.license.as_deref(), Some("MIT"));
         assert_eq!(about.homepage.as_deref(), Some("https://example.org"));
-        assert_eq!(
-            pairs(&about),
-            [
-                ("numpy", "[blas] (>=1.21) ; python_version < \"3.14\""),
-                ("six", "")
-            ]
-        );
+        assert_eq!(pairs(&about), [("numpy", "[blas] (>=1.21) ; python_version < \"3.14\""), ("six", "")]);
     }
 
     #[test]
@@ -290,21 +221,10 @@ mod tests {
             "Depends: kmod, python3:any (>= 3.5~),\n initramfs-tools (>= 0.120) | linux-initramfs-tool\n"
         ))
         .expect("it states all it must");
-        assert_eq!(
-            (about.name.as_str(), about.version.as_str()),
-            ("linux-image", "1:6.1.190-1")
-        );
+        assert_eq!((about.name.as_str(), about.version.as_str()), ("linux-image", "1:6.1.190-1"));
         assert_eq!(about.description.as_deref(), Some("Linux"));
         let tools = ("initramfs-tools", ">= 0.120 | linux-initramfs-tool");
-        assert_eq!(
-            pairs(&about),
-            [
-                ("dpkg", ">= 1.17"),
-                ("kmod", ""),
-                ("python3", ">= 3.5~"),
-                tools
-            ]
-        );
+        assert_eq!(pairs(&about), [("dpkg", ">= 1.17"), ("kmod", ""), ("python3", ">= 3.5~"), tools]);
     }
 
     #[test]
@@ -314,15 +234,9 @@ mod tests {
                 "homepage": 7, "dependencies": {"b": "^2", "a": ">=1 <3"}, "devDependencies": {"c": "*"}}"#,
         )
         .expect("it states all it must");
-        assert_eq!(
-            (about.name.as_str(), about.version.as_str()),
-            ("@scope/icons", "9.3.0")
-        );
+        assert_eq!((about.name.as_str(), about.version.as_str()), ("@scope/icons", "9.3.0"));
         assert_eq!(about.description.as_deref(), Some("a [31m b"));
-        assert_eq!(
-            (about.license.as_deref(), about.homepage.as_deref()),
-            (Some("MIT"), None)
-        );
+        assert_eq!((about.license.as_deref(), about.homepage.as_deref()), (Some("MIT"), None));
         assert_eq!(pairs(&about), [("a", ">=1 <3"), ("b", "^2")]);
     }
 
@@ -334,10 +248,7 @@ mod tests {
             "rare = { version = \"1\", optional = true }\n[dev-dependencies]\nd = \"1\"\n"
         ))
         .expect("it states all it must");
-        assert_eq!(
-            (about.name.as_str(), about.version.as_str()),
-            ("windows", "0.62.2")
-        );
+        assert_eq!((about.name.as_str(), about.version.as_str()), ("windows", "0.62.2"));
         assert_eq!(about.license.as_deref(), Some("MIT OR Apache-2.0"));
         assert_eq!(pairs(&about), [("windows-core", "1"), ("links", "0.2")]);
     }
@@ -352,29 +263,16 @@ mod tests {
         ] {
             assert_eq!(about.expect_err("it must be refused").code(), "E-FORMAT");
         }
+        assert_eq!(package_json("[").expect_err("it must be refused").code(), "E-FORMAT");
+        assert_eq!(package_json(&"[".repeat(100_000)).expect_err("it must be refused").code(), "E-FORMAT");
         assert_eq!(
-            package_json("[").expect_err("it must be refused").code(),
-            "E-FORMAT"
-        );
-        assert_eq!(
-            package_json(&"[".repeat(100_000))
-                .expect_err("it must be refused")
-                .code(),
-            "E-FORMAT"
-        );
-        assert_eq!(
-            cargo(&format!("a = {}", "[".repeat(100_000)))
-                .expect_err("it must be refused")
-                .code(),
+            cargo(&format!("a = {}", "[".repeat(100_000))).expect_err("it must be refused").code(),
             "E-FORMAT"
         );
         // Brackets and dotted keys, each within the bounds of the reader, and all together too
         // many.
         let names = ["a"; 79].join(".");
-        let deep = format!(
-            "[{names}]\n{names} = {}",
-            format!("{{{names} = ").repeat(79)
-        );
+        let deep = format!("[{names}]\n{names} = {}", format!("{{{names} = ").repeat(79));
         let refused = cargo(&deep).expect_err("it must be refused");
         assert_eq!(refused.code(), "E-FORMAT");
     }

@@ -64,11 +64,7 @@ pub(super) enum Exec {
 impl Exec {
     /// The owner's bit decides, as it does in git.
     pub(super) fn of(mode: u32) -> Self {
-        if mode & 0o100 == 0 {
-            Exec::No
-        } else {
-            Exec::Yes
-        }
+        if mode & 0o100 == 0 { Exec::No } else { Exec::Yes }
     }
 
     fn mode(self) -> Mode {
@@ -112,10 +108,7 @@ impl Root {
     pub(super) fn create(into: &Path, limits: &Limits) -> Result<Self, Reason> {
         match std::fs::create_dir(into) {
             Err(source) if source.kind() != ErrorKind::AlreadyExists => {
-                return Err(Reason::Io {
-                    what: "make the target folder",
-                    source,
-                });
+                return Err(Reason::Io { what: "make the target folder", source });
             }
             _ => {}
         }
@@ -151,12 +144,7 @@ impl Root {
     }
 
     fn write(&mut self, member: Member<'_>) -> Result<(), Reason> {
-        let Member {
-            number,
-            name,
-            kind,
-            content,
-        } = member;
+        let Member { number, name, kind, content } = member;
         if number > self.limits.files {
             return Err(self.too_many());
         }
@@ -195,10 +183,7 @@ impl Root {
     ) -> Result<(), Reason> {
         self.bytes = self.bytes.saturating_add(size);
         if self.bytes > self.limits.bytes {
-            return Err(Reason::Limit {
-                what: "bytes unpacked",
-                limit: self.limits.bytes,
-            });
+            return Err(Reason::Limit { what: "bytes unpacked", limit: self.limits.bytes });
         }
         self.count()?;
         let (above, name) = path.split();
@@ -246,10 +231,7 @@ impl Root {
             let folder = self.descend(path, maker)?;
             self.last = Some((path.to_owned(), folder));
         }
-        let (_, folder) = self
-            .last
-            .as_ref()
-            .expect("it was set above or was there before");
+        let (_, folder) = self.last.as_ref().expect("it was set above or was there before");
         Ok(folder.as_fd())
     }
 
@@ -258,9 +240,7 @@ impl Root {
         let mut end = 0;
         for name in path.split('/') {
             end += name.len();
-            let above = here
-                .as_ref()
-                .map_or(self.folder.as_fd(), |here| here.as_fd());
+            let above = here.as_ref().map_or(self.folder.as_fd(), |here| here.as_fd());
             let (folder, is_new) =
                 open_folder(above, name, maker.is_some()).map_err(|errno| match errno {
                     Errno::LOOP | Errno::NOTDIR => Reason::Through(path[..end].to_owned()),
@@ -299,9 +279,7 @@ impl Root {
     pub(super) fn text(&self, path: &str, bytes_max: u64) -> Result<Option<String>, Reason> {
         let mut here: Option<OwnedFd> = None;
         for name in path.split('/') {
-            let above = here
-                .as_ref()
-                .map_or(self.folder.as_fd(), |here| here.as_fd());
+            let above = here.as_ref().map_or(self.folder.as_fd(), |here| here.as_fd());
             here = match rustix::fs::openat(above, name, READ, Mode::empty()) {
                 Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
                 file => Some(file.map_err(Reason::io("read an unpacked file"))?),
@@ -339,10 +317,8 @@ impl Root {
     /// The wrapper steps aside first, since it may hold something of its own name.
     fn unwrap_folder(&mut self, name: &str) -> Result<(), Reason> {
         let moving = Reason::io("take away the folder around the package");
-        let inner = self
-            .enter(name, None)?
-            .try_clone_to_owned()
-            .map_err(Reason::io("open the package's folder"))?;
+        let inner =
+            self.enter(name, None)?.try_clone_to_owned().map_err(Reason::io("open the package's folder"))?;
         let names = names(&inner)?;
         let aside = free_name(&names);
         rustix::fs::renameat(&self.folder, name, &self.folder, &aside).map_err(&moving)?;
@@ -354,18 +330,11 @@ impl Root {
 
     fn count(&mut self) -> Result<(), Reason> {
         self.made += 1;
-        if self.made > self.limits.files {
-            Err(self.too_many())
-        } else {
-            Ok(())
-        }
+        if self.made > self.limits.files { Err(self.too_many()) } else { Ok(()) }
     }
 
     fn too_many(&self) -> Reason {
-        Reason::Limit {
-            what: "files, folders and links",
-            limit: self.limits.files,
-        }
+        Reason::Limit { what: "files, folders and links", limit: self.limits.files }
     }
 
     fn made_by(&mut self, path: &str, number: u64) {

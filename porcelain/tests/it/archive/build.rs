@@ -35,9 +35,7 @@ pub(crate) fn tar(items: &[Item]) -> Vec<u8> {
         match item {
             Item::File(name, mode, content) => tar.put(name.as_bytes(), b'0', *mode, b"", content),
             Item::Folder(name) => tar.put(name.as_bytes(), b'5', 0o755, b"", b""),
-            Item::Link(name, target) => {
-                tar.put(name.as_bytes(), b'2', 0o777, target.as_bytes(), b"")
-            }
+            Item::Link(name, target) => tar.put(name.as_bytes(), b'2', 0o777, target.as_bytes(), b""),
         }
     }
     tar.end()
@@ -75,10 +73,7 @@ impl Tar {
         let record = |(key, value): &(&str, &str)| {
             let rest = key.len() + value.len() + 3;
             let length = (rest..).find(|length| rest + length.to_string().len() == *length);
-            format!(
-                "{} {key}={value}\n",
-                length.expect("some length fits itself")
-            )
+            format!("{} {key}={value}\n", length.expect("some length fits itself"))
         };
         let text: String = records.iter().map(record).collect();
         self.put(b"pax", kind, 0o644, b"", text.as_bytes());
@@ -107,9 +102,7 @@ pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     let flag = zstd_safe::CParameter::ChecksumFlag(true);
     context.set_parameter(flag).expect("every version has it");
     let mut packed = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
-    context
-        .compress2(&mut packed, bytes)
-        .expect("there is room");
+    context.compress2(&mut packed, bytes).expect("there is room");
     packed
 }
 
@@ -120,14 +113,11 @@ pub(crate) fn zip(items: &[Item]) -> Vec<u8> {
     for item in items {
         match item {
             Item::File(name, mode, content) => {
-                zip.start_file(name, options.unix_permissions(*mode))
-                    .expect("it takes any name");
+                zip.start_file(name, options.unix_permissions(*mode)).expect("it takes any name");
                 zip.write_all(content).expect("memory takes it");
             }
             Item::Folder(name) => zip.add_directory(name, options).expect("it takes any name"),
-            Item::Link(name, target) => zip
-                .add_symlink(name, target, options)
-                .expect("it takes any name"),
+            Item::Link(name, target) => zip.add_symlink(name, target, options).expect("it takes any name"),
         }
     }
     zip.finish().expect("memory takes it").into_inner()
@@ -149,15 +139,7 @@ impl ZipItem {
     pub(crate) fn new(name: &[u8], mode: u32, content: &[u8]) -> Self {
         let (name, content) = (name.to_vec(), content.to_vec());
         let size = content.len() as u32;
-        Self {
-            local_name: name.clone(),
-            name,
-            mode,
-            content,
-            size,
-            method: 0,
-            flags: 0,
-        }
+        Self { local_name: name.clone(), name, mode, content, size, method: 0, flags: 0 }
     }
 }
 
@@ -193,11 +175,7 @@ pub(crate) fn raw_zip(items: &[ZipItem]) -> Vec<u8> {
     zip.extend(&directory);
     zip.extend(b"PK\x05\x06\0\0\0\0");
     zip.extend([count, count].map(u16::to_le_bytes).concat());
-    zip.extend(
-        [directory.len() as u32, start]
-            .map(u32::to_le_bytes)
-            .concat(),
-    );
+    zip.extend([directory.len() as u32, start].map(u32::to_le_bytes).concat());
     zip.extend([0, 0]);
     zip
 }
@@ -217,16 +195,9 @@ pub(crate) const CONTROL: &str =
 
 /// A deb whose data is `data`, compressed already.
 pub(crate) fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
-    let control = xz(&tar(&[
-        file("./md5sums", "x"),
-        file("./control", CONTROL),
-        program("./postinst", "rm -rf /"),
-    ]));
-    ar(&[
-        ("debian-binary", b"2.0\n"),
-        ("control.tar.xz", &control),
-        (data_name, data),
-    ])
+    let control =
+        xz(&tar(&[file("./md5sums", "x"), file("./control", CONTROL), program("./postinst", "rm -rf /")]));
+    ar(&[("debian-binary", b"2.0\n"), ("control.tar.xz", &control), (data_name, data)])
 }
 
 /// The same entries as tar, as tar in gzip, as the data of a deb, and as zip.

@@ -32,9 +32,7 @@ fn expected() -> Listing {
         ("lib/nothing", "file 644 "),
         ("lib/run", "link ../bin/run"),
     ];
-    rows.into_iter()
-        .map(|(path, what)| (path.to_owned(), what.to_owned()))
-        .collect()
+    rows.into_iter().map(|(path, what)| (path.to_owned(), what.to_owned())).collect()
 }
 
 /// Every kind of archive, by a name that fits it.
@@ -92,11 +90,7 @@ fn what_is_no_archive_is_refused() {
 
 #[test]
 fn empty_archives_are_archives() {
-    for (name, bytes) in [
-        ("a.tar", vec![0; 1024]),
-        ("a.tar.gz", gzip(&[0; 1024])),
-        ("a.zip", zip(&[])),
-    ] {
+    for (name, bytes) in [("a.tar", vec![0; 1024]), ("a.tar.gz", gzip(&[0; 1024])), ("a.zip", zip(&[]))] {
         let bench = Bench::new(name, &bytes);
         bench.unpack().expect(name);
         assert_eq!(bench.listing(), Listing::new(), "{name}");
@@ -126,30 +120,15 @@ fn the_target_must_be_fresh() {
 /// SEC-012.
 #[test]
 fn of_a_mode_only_the_exec_bit_is_kept() {
-    let modes = [
-        (0o4777, 755),
-        (0o2755, 755),
-        (0o1666, 644),
-        (0o000, 644),
-        (0o100, 755),
-        (0o611, 644),
-    ];
+    let modes = [(0o4777, 755), (0o2755, 755), (0o1666, 644), (0o000, 644), (0o100, 755), (0o611, 644)];
     for (mode, kept) in modes {
         let item = [Item::File("f".into(), mode, b"x".to_vec())];
-        for (name, bytes) in [
-            ("a.tar", tar(&item)),
-            (
-                "a.zip",
-                raw_zip(&[ZipItem::new(b"f", 0o100_000 | mode, b"x")]),
-            ),
-        ] {
+        for (name, bytes) in
+            [("a.tar", tar(&item)), ("a.zip", raw_zip(&[ZipItem::new(b"f", 0o100_000 | mode, b"x")]))]
+        {
             let bench = Bench::new(name, &bytes);
             bench.unpack().expect(name);
-            assert_eq!(
-                bench.listing()["f"],
-                format!("file {kept} x"),
-                "{mode:o} in {name}"
-            );
+            assert_eq!(bench.listing()["f"], format!("file {kept} x"), "{mode:o} in {name}");
         }
     }
 }
@@ -166,105 +145,48 @@ fn about(name: &str, version: &str, description: &str, dependency: (&str, &str))
 
 #[test]
 fn wheels_say_what_they_are() {
-    let metadata = "Metadata-Version: 2.1\nName: words\nVersion: 2.0\nSummary: Words\nRequires-Dist: six>=1\n\nBody";
-    let wheel = [
-        file("words/a.py", "1"),
-        file("words-2.0.dist-info/METADATA", metadata),
-    ];
-    let wheel = zip(&[
-        wheel.to_vec(),
-        vec![file("words-2.0.dist-info/WHEEL", "Wheel-Version: 1.0")],
-    ]
-    .concat());
+    let metadata =
+        "Metadata-Version: 2.1\nName: words\nVersion: 2.0\nSummary: Words\nRequires-Dist: six>=1\n\nBody";
+    let wheel = [file("words/a.py", "1"), file("words-2.0.dist-info/METADATA", metadata)];
+    let wheel =
+        zip(&[wheel.to_vec(), vec![file("words-2.0.dist-info/WHEEL", "Wheel-Version: 1.0")]].concat());
     for name in ["words-2.0-py3-none-any.whl", "words.zip"] {
         let bench = Bench::new(name, &wheel);
         let unpacked = bench.unpack().expect(name);
         assert_eq!(unpacked.format, Format::Wheel);
-        assert_eq!(
-            unpacked.about,
-            Some(about("words", "2.0", "Words", ("six", ">=1")))
-        );
+        assert_eq!(unpacked.about, Some(about("words", "2.0", "Words", ("six", ">=1"))));
         assert!(bench.listing().contains_key("words/a.py"));
     }
-    assert_eq!(
-        Bench::new("words.whl", &zip(&items(""))).refused(),
-        "E-FORMAT"
-    );
+    assert_eq!(Bench::new("words.whl", &zip(&items(""))).refused(), "E-FORMAT");
 }
 
 #[test]
 fn debs_say_what_they_are_and_run_nothing() {
-    let bench = Bench::new(
-        "words.deb",
-        &deb("data.tar.xz", &xz(&tar(&[file("./usr/words", "w")]))),
-    );
+    let bench = Bench::new("words.deb", &deb("data.tar.xz", &xz(&tar(&[file("./usr/words", "w")]))));
     let unpacked = bench.unpack().expect("it is a good one");
-    assert_eq!(
-        unpacked.about,
-        Some(about("words", "1:2.0-1", "Words", ("libc6", ">= 2")))
-    );
-    assert_eq!(
-        bench.listing().keys().collect::<Vec<_>>(),
-        ["usr", "usr/words"]
-    );
+    assert_eq!(unpacked.about, Some(about("words", "1:2.0-1", "Words", ("libc6", ">= 2"))));
+    assert_eq!(bench.listing().keys().collect::<Vec<_>>(), ["usr", "usr/words"]);
 }
 
 const PACKAGE_JSON: &str =
     r#"{"name":"words","version":"2.0.0","description":"Words","dependencies":{"a":"^1"}}"#;
-const CARGO_TOML: &str = "[package]\nname = \"words\"\nversion = \"2.0.0\"\ndescription = \"Words\"\n[dependencies]\na = \"^1\"\n";
+const CARGO_TOML: &str =
+    "[package]\nname = \"words\"\nversion = \"2.0.0\"\ndescription = \"Words\"\n[dependencies]\na = \"^1\"\n";
 
 #[test]
 fn npm_tarballs_and_crates_lose_the_folder_around_them() {
     let known = about("words", "2.0.0", "Words", ("a", "^1"));
     for (name, top, metadata, text, format) in [
-        (
-            "words-2.0.0.tgz",
-            "package",
-            "package.json",
-            PACKAGE_JSON,
-            Format::Npm,
-        ),
-        (
-            "words-2.0.0.tar.gz",
-            "package",
-            "package.json",
-            PACKAGE_JSON,
-            Format::Npm,
-        ),
-        (
-            "words-2.0.0.tgz",
-            "words",
-            "package.json",
-            PACKAGE_JSON,
-            Format::Npm,
-        ),
-        (
-            "words-2.0.0.crate",
-            "words-2.0.0",
-            "Cargo.toml",
-            CARGO_TOML,
-            Format::Crate,
-        ),
-        (
-            "words.bin",
-            "words-2.0.0",
-            "Cargo.toml",
-            CARGO_TOML,
-            Format::Crate,
-        ),
+        ("words-2.0.0.tgz", "package", "package.json", PACKAGE_JSON, Format::Npm),
+        ("words-2.0.0.tar.gz", "package", "package.json", PACKAGE_JSON, Format::Npm),
+        ("words-2.0.0.tgz", "words", "package.json", PACKAGE_JSON, Format::Npm),
+        ("words-2.0.0.crate", "words-2.0.0", "Cargo.toml", CARGO_TOML, Format::Crate),
+        ("words.bin", "words-2.0.0", "Cargo.toml", CARGO_TOML, Format::Crate),
     ] {
-        let entries = [
-            vec![file(&format!("{top}/{metadata}"), text)],
-            items(&format!("{top}/")),
-        ]
-        .concat();
+        let entries = [vec![file(&format!("{top}/{metadata}"), text)], items(&format!("{top}/"))].concat();
         let bench = Bench::new(name, &gzip(&tar(&entries)));
         let unpacked = bench.unpack().expect(name);
-        assert_eq!(
-            (unpacked.format, unpacked.about),
-            (format, Some(known.clone())),
-            "{name}"
-        );
+        assert_eq!((unpacked.format, unpacked.about), (format, Some(known.clone())), "{name}");
         let mut wanted = expected();
         wanted.insert(metadata.into(), format!("file 644 {text}"));
         assert_eq!(bench.listing(), wanted, "{name}");
@@ -274,11 +196,7 @@ fn npm_tarballs_and_crates_lose_the_folder_around_them() {
 /// What is inside may have the name of the folder that goes, or of the place it steps aside to.
 #[test]
 fn unwrapping_loses_nothing() {
-    let names = [
-        "package/package/package",
-        "package/.unwrapped-0",
-        "package/.unwrapped-1/x",
-    ];
+    let names = ["package/package/package", "package/.unwrapped-0", "package/.unwrapped-1/x"];
     let mut entries = vec![file("package/package.json", PACKAGE_JSON)];
     entries.extend(names.map(|name| file(name, name)));
     let bench = Bench::new("a.tgz", &gzip(&tar(&entries)));
@@ -315,25 +233,15 @@ fn a_name_that_promises_metadata_is_held_to_it() {
         ("a.tgz", file("package/package.json", "{ broken")),
         ("a.tgz", file("package/package.json", r#"{"name":"words"}"#)),
     ] {
-        assert_eq!(
-            Bench::new(name, &gzip(&tar(&[entry]))).refused(),
-            "E-FORMAT",
-            "{name}"
-        );
+        assert_eq!(Bench::new(name, &gzip(&tar(&[entry]))).refused(), "E-FORMAT", "{name}");
     }
 }
 
 /// The links of a package must stay inside it once its folder is gone.
 #[test]
 fn links_to_the_folder_that_goes_are_refused() {
-    let entries = [
-        file("package/package.json", PACKAGE_JSON),
-        link("package/l", "../package/package.json"),
-    ];
-    assert_eq!(
-        Bench::new("a.tgz", &gzip(&tar(&entries))).refused(),
-        "E-PATH"
-    );
+    let entries = [file("package/package.json", PACKAGE_JSON), link("package/l", "../package/package.json")];
+    assert_eq!(Bench::new("a.tgz", &gzip(&tar(&entries))).refused(), "E-PATH");
 }
 
 #[test]
@@ -343,8 +251,7 @@ fn long_names_of_gnu_and_pax_are_read() {
     let mut header = tar::Header::new_gnu();
     header.set_size(1);
     header.set_mode(0o644);
-    gnu.append_data(&mut header, &long, &b"x"[..])
-        .expect("it makes a long name");
+    gnu.append_data(&mut header, &long, &b"x"[..]).expect("it makes a long name");
     let mut pax = Tar::default();
     pax.pax(b'g', &[("comment", "made by hand")]);
     pax.pax(b'x', &[("mtime", "1.5"), ("path", &long), ("size", "1")]);
@@ -366,10 +273,7 @@ fn old_tar_is_read() {
     bench.unpack().expect("it is a good one");
     assert_eq!(
         bench.listing(),
-        Listing::from([
-            ("d".into(), "folder 755".into()),
-            ("d/f".into(), "file 755 x".into())
-        ])
+        Listing::from([("d".into(), "folder 755".into()), ("d/f".into(), "file 755 x".into())])
     );
 }
 
@@ -463,10 +367,7 @@ fn folders_can_be_removed_whatever_mode_they_had() {
     tar.put(b"d/f", b'0', 0o000, b"", b"x");
     let bench = Bench::new("a.tar", &tar.end());
     bench.unpack().expect("it is a good one");
-    let mode = std::fs::metadata(bench.path("out/d"))
-        .expect("it is there")
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(bench.path("out/d")).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o700, 0o700);
 }
 

@@ -51,14 +51,9 @@ fn names_that_are_no_plain_way_downwards_are_refused() {
 /// SEC-010.
 #[test]
 fn control_names_are_refused() {
-    for name in [
-        ".git/config",
-        "a/.GIT/hooks/x",
-        ".pkgs/config",
-        "a/.git. ",
-        ".git::$INDEX_ALLOCATION/x",
-        "git~1",
-    ] {
+    for name in
+        [".git/config", "a/.GIT/hooks/x", ".pkgs/config", "a/.git. ", ".git::$INDEX_ALLOCATION/x", "git~1"]
+    {
         refused_in_every_way(&[file(name, "x")], "E-PATH");
     }
 }
@@ -91,10 +86,7 @@ fn links_that_leave_are_refused() {
         &[("d/e/up", "../.."), ("l", "d/e/up/../victim")],
         &[("a", "b"), ("b", "a")],
     ] {
-        let links: Vec<_> = links
-            .iter()
-            .map(|(name, target)| link(name, target))
-            .collect();
+        let links: Vec<_> = links.iter().map(|(name, target)| link(name, target)).collect();
         refused_in_every_way(&links, "E-PATH");
     }
 }
@@ -103,18 +95,9 @@ fn links_that_leave_are_refused() {
 #[test]
 fn nothing_is_written_through_a_link() {
     for target in ["../victim", "real"] {
-        refused_in_every_way(
-            &[folder("real/"), link("d", target), file("d/file", "x")],
-            "E-PATH",
-        );
-        refused_in_every_way(
-            &[folder("real/"), link("d", target), folder("d/sub/")],
-            "E-PATH",
-        );
-        refused_in_every_way(
-            &[folder("real/"), link("d", target), link("d/l", "x")],
-            "E-PATH",
-        );
+        refused_in_every_way(&[folder("real/"), link("d", target), file("d/file", "x")], "E-PATH");
+        refused_in_every_way(&[folder("real/"), link("d", target), folder("d/sub/")], "E-PATH");
+        refused_in_every_way(&[folder("real/"), link("d", target), link("d/l", "x")], "E-PATH");
     }
     refused_in_every_way(&[file("f", "x"), file("f/g", "x")], "E-PATH");
 }
@@ -134,13 +117,8 @@ fn a_path_comes_only_once() {
         (file("a/b", "1"), file("a", "2")),
     ] {
         for (name, bytes) in in_every_way(&[file("other", "x"), first.clone(), again.clone()]) {
-            let error = Bench::new(name, &bytes)
-                .unpack()
-                .expect_err("it must be refused");
-            assert!(
-                matches!(error.reason(), Reason::Duplicate { first: 2, again: 3 }),
-                "{name}: {error:?}"
-            );
+            let error = Bench::new(name, &bytes).unpack().expect_err("it must be refused");
+            assert!(matches!(error.reason(), Reason::Duplicate { first: 2, again: 3 }), "{name}: {error:?}");
             assert_eq!(error.code(), "E-FORMAT");
         }
     }
@@ -152,23 +130,13 @@ fn devices_fifos_and_sockets_are_refused() {
     for kind in [b'3', b'4', b'6', b'7' + 1, b'M', b'V'] {
         let mut tar = Tar::default();
         tar.put(b"dev/thing", kind, 0o644, b"", b"");
-        let error = Bench::new("a.tar", &tar.end())
-            .unpack()
-            .expect_err("it must be refused");
-        assert_eq!(
-            (error.code(), error.entry()),
-            ("E-FORMAT", Some("dev/thing"))
-        );
+        let error = Bench::new("a.tar", &tar.end()).unpack().expect_err("it must be refused");
+        assert_eq!((error.code(), error.entry()), ("E-FORMAT", Some("dev/thing")));
     }
     for mode in [0o010_644, 0o020_644, 0o060_644, 0o140_644, 0o170_644] {
         let zip = raw_zip(&[ZipItem::new(b"dev/thing", mode, b"")]);
-        let error = Bench::new("a.zip", &zip)
-            .unpack()
-            .expect_err("it must be refused");
-        assert_eq!(
-            (error.code(), error.entry()),
-            ("E-FORMAT", Some("dev/thing"))
-        );
+        let error = Bench::new("a.zip", &zip).unpack().expect_err("it must be refused");
+        assert_eq!((error.code(), error.entry()), ("E-FORMAT", Some("dev/thing")));
     }
 }
 
@@ -198,9 +166,7 @@ fn hard_links_need_an_earlier_file_inside() {
 /// SEC-006: another process exchanges a folder of the target for a link while it is written to.
 #[test]
 fn a_folder_exchanged_for_a_link_leads_nowhere() {
-    let files: Vec<_> = (0..400)
-        .map(|n| file(&format!("d{}/sub/f{n}", n % 2), "x"))
-        .collect();
+    let files: Vec<_> = (0..400).map(|n| file(&format!("d{}/sub/f{n}", n % 2), "x")).collect();
     let bytes = tar(&files);
     for _ in 0..10 {
         let bench = Bench::new("a.tar", &bytes);
@@ -215,8 +181,7 @@ fn a_folder_exchanged_for_a_link_leads_nowhere() {
                     let _ = rustix::fs::renameat_with(cwd, &folder, cwd, &bait, exchange);
                 }
             });
-            let outcome =
-                porcelain::archive::unpack(&bench.archive, &bench.path("out"), &Limits::default());
+            let outcome = porcelain::archive::unpack(&bench.archive, &bench.path("out"), &Limits::default());
             is_done.store(true, std::sync::atomic::Ordering::Relaxed);
             outcome
         });

@@ -1,0 +1,69 @@
+//! Serving a repository: over iroh and HTTP in one process (O12).
+
+use crate::error::Error;
+use crate::session::Session;
+use objects::disk;
+use objects::repository::Repository;
+use plumbing::sync::serve::{PushPolicy, Server};
+use plumbing::transport::file::Folder;
+use plumbing::transport::host::{Host, IrohListen, Options};
+use plumbing::transport::subset::Subset;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where to serve.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// For HTTP; None for none.
+    pub http: Option<SocketAddr>,
+    /// For iroh; None for none.
+    pub iroh: Option<SocketAddr>,
+    /// True to take pushes from the repository's owner.
+    pub pushes: bool,
+}
+
+/// Serves the repository at `path` until the host is dropped.
+///
+/// # Errors
+/// If it cannot be opened, or a socket not be bound.
+pub fn serve(session: &Session, path: &Path, request: &Request) -> Result<Host, Error> {
+    let repository = Arc::new(Repository::open(path)?);
+    // What readers need; neither settings nor locks nor what is being written.
+    let public = ["summary", "objects/pack/", "objects/info/", "statements/"];
+    let files = Arc::new(Subset::new(Folder::open(path)?, public));
+    let policy: Option<Arc<dyn PushPolicy>> = match request.pushes {
+        true => Some(Arc::new(crate::push::OwnersOnly::new(session, repository.clone())?)),
+        false => None,
+    };
+    let mut relays = Vec::new();
+    for relay in &session.config().net.relays {
+        relays.push(relay.parse().map_err(|_| {
+            Error::usage(format!("{relay:?} is no URL"), "correct [net] relays in config.toml")
+        })?);
+    }
+    let secret = Some(endpoint_key(session)?);
+    let iroh = request.iroh.map(|bind| IrohListen { bind, secret, relays });
+    let options = Options { http: request.http, iroh, ..Options::default() };
+    Ok(Host::start(options, Arc::new(Server::new(repository, policy)), files)?)
+}
+
+/// The key of this machine's endpoint, so that tickets stay good; never a signing key.
+fn endpoint_key(session: &Session) -> Result<[u8; 32], Error> {
+    use objects::key::SecretKey;
+    let keyring = session.keyring()?;
+    let name = "endpoint";
+    let secret: SecretKey = match keyring.list()?.iter().any(|key| key == name) {
+        true => keyring.load(name, &mut || None)?,
+        false => keyring.create(name, None)?,
+    };
+    Ok(secret.seed())
+}
+
+/// Writes `text` where a script can wait for it: whole or not at all.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn announce(path: &Path, text: &str) -> Result<(), Error> {
+    Ok(disk::write_whole(path, text.as_bytes())?)
+}

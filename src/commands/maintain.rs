@@ -1,0 +1,76 @@
+//! `pkg fsck`, `pkg gc`.
+
+use super::Context;
+use crate::ui;
+use porcelain::{Error, maintain};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Check a repository: forms, hashes, signatures, and that nothing is missing
+#[derive(clap::Args)]
+pub struct Fsck {
+    /// The repository (default: the one you stand in, else your store)
+    #[arg(long, value_name = "REPO", env = "PKG_REPO")]
+    repo: Option<PathBuf>,
+    /// Unpack and hash every object too
+    #[arg(long)]
+    data: bool,
+}
+
+impl Fsck {
+    pub fn run(&self, context: &Context) -> Result<ExitCode, Error> {
+        let repository = context.repository(self.repo.as_deref())?;
+        let report = maintain::fsck(&repository, self.data)?;
+        if context.json {
+            ui::json(&report);
+        } else {
+            report.findings.iter().for_each(|finding| ui::line(format!("{}: {}", finding.place, finding.problem)));
+            context.note(format!(
+                "checked {}, {}, {}, {}{}: {}",
+                ui::count(report.packs, "pack"),
+                ui::count(report.objects, "object"),
+                ui::count(report.statements, "statement"),
+                ui::count(report.refs, "ref"),
+                if self.data { format!(", {} of data", ui::bytes(report.bytes)) } else { String::new() },
+                if report.findings.is_empty() { "all whole".to_owned() } else { ui::count(report.findings.len() as u64, "problem") },
+            ));
+        }
+        let damaged = porcelain::error::Class::Damaged as u8;
+        Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(damaged) })
+    }
+}
+
+/// Drop what nothing refers to, gather small packs and refs
+#[derive(clap::Args)]
+pub struct Gc {
+    /// The repository (default: the one you stand in, else your store)
+    #[arg(long, value_name = "REPO", env = "PKG_REPO")]
+    repo: Option<PathBuf>,
+    /// Leave packs younger than this alone
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    grace: String,
+    /// Show what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Gc {
+    pub fn run(&self, context: &Context) -> Result<(), Error> {
+        let repository = context.repository(self.repo.as_deref())?;
+        let grace = porcelain::config::parse_duration(&self.grace)?;
+        let outcome = maintain::collect(&context.session, &repository, grace, self.dry_run)?;
+        if context.json {
+            ui::json(&outcome);
+        } else {
+            context.note(format!(
+                "{}: {} dropped, {} rewritten, {} and {} freed",
+                if self.dry_run { "would collect" } else { "collected" },
+                ui::count(outcome.dropped as u64, "pack"),
+                outcome.rewritten,
+                ui::count(outcome.dead_objects, "object"),
+                ui::bytes(outcome.freed_bytes),
+            ));
+        }
+        Ok(())
+    }
+}
