@@ -7,6 +7,7 @@
 //! not believe, `trust` judges what it did not move; the two never meet here.
 
 pub mod index;
+pub mod resolve;
 pub mod sync;
 pub mod transport;
 pub mod trust;
