@@ -4,3 +4,4 @@
 
 mod resolve;
 mod transport;
+mod trust;

@@ -1,0 +1,242 @@
+//! Secret keys as files: who may read them, and what is refused (SEC-140).
+
+use objects::key::{SecretKey, Signer as _};
+use plumbing::trust::keyring::{Error, Keyring, Passphrase};
+use rustix::fs::Mode;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        Home { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("deep/keys")
+    }
+
+    fn ring(&self) -> Keyring {
+        Keyring::open(&self.keys()).unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.keys().join(format!("{name}.key"))
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn word(text: &str) -> Passphrase {
+    Passphrase::from(text.to_owned())
+}
+
+fn unasked() -> Option<Passphrase> {
+    panic!("nobody has to be asked")
+}
+
+fn load(ring: &Keyring, name: &str) -> Result<SecretKey, Error> {
+    ring.load(name, &mut unasked)
+}
+
+/// A key comes back as it was made, in both forms, and each draw is another key.
+#[test]
+fn keys_come_back() {
+    let home = Home::new();
+    let ring = home.ring();
+    let plain = ring.create("plain", None).unwrap();
+    let sealed = ring.create("sealed", Some(&word("open"))).unwrap();
+    assert_ne!(plain.public(), sealed.public());
+    assert_eq!(load(&ring, "plain").unwrap().public(), plain.public());
+    assert_eq!(ring.load("sealed", &mut || Some(word("open"))).unwrap().public(), sealed.public());
+    assert!(matches!(ring.load("sealed", &mut || Some(word("shut"))), Err(Error::Passphrase(_))));
+    assert!(matches!(ring.load("sealed", &mut || None), Err(Error::Locked(_))));
+    assert_eq!(ring.list().unwrap(), ["plain", "sealed"]);
+    assert!(matches!(load(&ring, "absent"), Err(Error::Absent(_))));
+    assert_eq!(fs::read_dir(home.keys()).unwrap().count(), 2, "nothing is left beside the keys");
+}
+
+/// The plain form is what other tools write: PKCS#8 of version 1, as in RFC 8410.
+#[test]
+fn the_plain_form_is_pkcs8() {
+    let home = Home::new();
+    let ring = home.ring();
+    // The example key of RFC 8410, section 10.3, in both versions of PKCS#8.
+    let first = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+        -----END PRIVATE KEY-----\n";
+    fs::write(home.file("rfc"), first).unwrap();
+    set_mode(&home.file("rfc"), 0o600);
+    let key = load(&ring, "rfc").unwrap();
+    let public = "ed25519:19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+    assert_eq!(key.public().to_string(), public);
+    ring.insert("again", &key, None).unwrap();
+    assert_eq!(fs::read_to_string(home.file("again")).unwrap(), first);
+}
+
+/// SEC-140: new keys are 0600 in a 0700 folder, even under umask 000, from their first moment.
+#[test]
+fn new_keys_are_private_whatever_the_umask() {
+    let before = rustix::process::umask(Mode::empty());
+    let home = Home::new();
+    let ring = home.ring();
+    ring.create("plain", None).unwrap();
+    ring.create("sealed", Some(&word("open"))).unwrap();
+    rustix::process::umask(before);
+    assert_eq!(mode(&home.keys()), 0o700);
+    assert_eq!(mode(&home.file("plain")), 0o600);
+    assert_eq!(mode(&home.file("sealed")), 0o600);
+}
+
+/// SEC-140: a file that others may read or write is refused, and one the owner alone may is not.
+#[test]
+fn a_key_others_can_read_is_refused() {
+    let home = Home::new();
+    let ring = home.ring();
+    ring.create("k", None).unwrap();
+    for (mode, expected) in [
+        (0o600, "ok"),
+        (0o400, "ok"),
+        (0o700, "ok"),
+        (0o640, "E-KEYPERM"),
+        (0o604, "E-KEYPERM"),
+        (0o620, "E-KEYPERM"),
+        (0o602, "E-KEYPERM"),
+        (0o610, "E-KEYPERM"),
+        (0o644, "E-KEYPERM"),
+        (0o666, "E-KEYPERM"),
+        (0o777, "E-KEYPERM"),
+    ] {
+        set_mode(&home.file("k"), mode);
+        let code = load(&ring, "k").map_or_else(|error| error.code(), |_| "ok");
+        assert_eq!(code, expected, "{mode:o}");
+    }
+}
+
+/// SEC-140: a folder in which others may write is refused, when it is opened and ever after.
+#[test]
+fn a_folder_others_can_write_is_refused() {
+    let home = Home::new();
+    let ring = home.ring();
+    ring.create("k", None).unwrap();
+    for (mode, expected) in [
+        (0o700, "ok"),
+        (0o755, "ok"),
+        (0o750, "ok"),
+        (0o770, "E-KEYPERM"),
+        (0o702, "E-KEYPERM"),
+        (0o777, "E-KEYPERM"),
+        (0o1777, "E-KEYPERM"),
+    ] {
+        set_mode(&home.keys(), mode);
+        let code = |result: Result<(), Error>| result.map_or_else(|error| error.code(), |()| "ok");
+        assert_eq!(code(Keyring::open(&home.keys()).map(drop)), expected, "open {mode:o}");
+        assert_eq!(code(load(&ring, "k").map(drop)), expected, "load {mode:o}");
+        let name = format!("new{mode:o}");
+        assert_eq!(code(ring.create(&name, None).map(drop)), expected, "create {mode:o}");
+        assert_eq!(home.file(&name).exists(), expected == "ok");
+    }
+}
+
+/// SEC-140: what belongs to another user is refused. Only root can show it.
+#[test]
+fn a_key_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new();
+    let ring = home.ring();
+    ring.create("k", None).unwrap();
+    std::os::unix::fs::chown(home.file("k"), Some(65_534), None).unwrap();
+    assert_eq!(load(&ring, "k").unwrap_err().code(), "E-KEYPERM");
+    std::os::unix::fs::chown(home.file("k"), Some(0), None).unwrap();
+    std::os::unix::fs::chown(home.keys(), Some(65_534), None).unwrap();
+    assert_eq!(load(&ring, "k").unwrap_err().code(), "E-KEYPERM");
+}
+
+/// A link, a folder or a pipe under a key's name is refused, and a pipe is not waited for.
+#[test]
+fn what_is_no_file_is_refused() {
+    let home = Home::new();
+    let ring = home.ring();
+    ring.create("k", None).unwrap();
+    symlink(home.file("k"), home.file("link")).unwrap();
+    fs::create_dir(home.file("folder")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, home.file("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+        .unwrap();
+    for name in ["link", "folder", "pipe"] {
+        assert_eq!(load(&ring, name).unwrap_err().code(), "E-KEYPERM", "{name}");
+    }
+}
+
+/// A key is never replaced.
+#[test]
+fn a_key_is_never_replaced() {
+    let home = Home::new();
+    let ring = home.ring();
+    let first = ring.create("k", None).unwrap();
+    assert!(matches!(ring.create("k", None), Err(Error::Exists(_))));
+    assert!(matches!(ring.insert("k", &first, Some(&word("open"))), Err(Error::Exists(_))));
+    assert_eq!(load(&ring, "k").unwrap().public(), first.public());
+    assert_eq!(fs::read_dir(home.keys()).unwrap().count(), 1);
+}
+
+/// A key's name is no path.
+#[test]
+fn odd_names_are_refused() {
+    let home = Home::new();
+    let ring = home.ring();
+    let long = "a".repeat(65);
+    for name in ["", ".", "..", "../k", "a/b", "A", "-k", ".k", "k\n", "ключ", &long] {
+        assert!(matches!(ring.create(name, None), Err(Error::Name(_))), "{name:?}");
+        assert!(matches!(load(&ring, name), Err(Error::Name(_))), "{name:?}");
+    }
+    for name in ["a", "0", "laptop.2024_b-1", &"a".repeat(64)] {
+        ring.create(name, None).unwrap();
+    }
+}
+
+/// Damaged, foreign and endless files are refused without a word of their content.
+#[test]
+fn a_damaged_file_is_refused() {
+    let home = Home::new();
+    let ring = home.ring();
+    ring.create("good", None).unwrap();
+    let good = fs::read_to_string(home.file("good")).unwrap();
+    let secret = good.lines().nth(1).unwrap();
+    let cases: [Vec<u8>; 6] = [
+        Vec::new(),
+        good.as_bytes()[..good.len() / 2].to_vec(),
+        good.replace("MC4C", "MC4D").into_bytes(),
+        good.replace("PRIVATE", "PUBLIC").into_bytes(),
+        vec![0xff; 100],
+        format!("{good}{}", "\n".repeat(5_000)).into_bytes(),
+    ];
+    for (nth, bytes) in cases.iter().enumerate() {
+        let name = format!("bad{nth}");
+        fs::write(home.file(&name), bytes).unwrap();
+        set_mode(&home.file(&name), 0o600);
+        let error = load(&ring, &name).unwrap_err();
+        assert_eq!(error.code(), "E-FORMAT", "{nth}");
+        assert!(!format!("{error} {error:?}").contains(secret));
+    }
+}
+
+/// Secrets show in no debug print.
+#[test]
+fn secrets_are_not_printed() {
+    let home = Home::new();
+    let key = home.ring().create("k", None).unwrap();
+    let printed = format!("{:?} {:?} {:?}", word("open sesame"), key, home.ring());
+    assert!(!printed.contains("sesame") && !printed.contains(&hex::encode(key.seed())), "{printed}");
+}
