@@ -103,6 +103,12 @@ pub enum Error {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] plumbing::trust::keyring::Error),
+    /// Packages cannot be chosen.
+    #[error(transparent)]
+    Resolve(#[from] plumbing::resolve::Error),
+    /// An environment does not serve.
+    #[error(transparent)]
+    Environment(#[from] crate::env::Error),
     /// A spec cannot be read.
     #[error(transparent)]
     Spec(#[from] objects::spec::Error),
@@ -177,6 +183,8 @@ impl Error {
             Error::Trust(error) => error.code(),
             Error::State(error) => error.code(),
             Error::Key(error) => error.code(),
+            Error::Resolve(error) => error.code(),
+            Error::Environment(error) => error.code(),
             Error::Spec(error) => error.code(),
             Error::Version(error) => error.code(),
             Error::Name(error) => error.code(),
@@ -200,7 +208,11 @@ impl Error {
 
     /// What to try, one line each.
     pub fn hints(&self) -> Vec<String> {
+        if let Error::Resolve(error) = self {
+            return error.hints();
+        }
         let own = match self {
+            Error::Environment(error) => error.hint().unwrap_or_else(|| general_hint(error.code())).to_owned(),
             Error::NotFound { hint, .. }
             | Error::Conflict { hint, .. }
             | Error::Usage { hint, .. }

@@ -14,17 +14,24 @@ use crate::publish::{index_ref, tag_ref};
 use crate::remote::{Lookup, Remote};
 use crate::session::Session;
 use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
-use objects::id::{IdentityId, TreeId};
+use objects::disk;
+use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
 use objects::identity::Chain;
+use objects::limits::SUMMARY_BYTES_MAX;
 use objects::object::Exists;
+use objects::progress::Progress;
 use objects::refs::{PreviousValue, RefEdit};
 use objects::release::Entry;
 use objects::repository::Repository;
+use objects::signed::Envelope;
+use objects::summary::Summary;
 use plumbing::index::Index;
+use plumbing::sync::intake::Intake;
 use plumbing::sync::{self, Source, Wanted};
-use plumbing::trust::{Accepted, Judge, Trusted};
+use plumbing::trust::{Accepted, Freshness, Judge, Trusted};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A repository's index that was judged and is in the user's store.
 pub struct Known {
@@ -124,8 +131,34 @@ fn index_from(
     };
     repository.refs().edit(&[edit], session.now())?;
     state.pin_repository(&remote.kept(), name, session.now())?;
+    disk::write_whole(&summary_path(session, name), &summary.encode())?;
     let changed = old != Some(accepted.index.root);
     Ok(Known { accepted, changed })
+}
+
+/// Where the summary last believed of a repository is kept, for work off line.
+fn summary_path(session: &Session, name: &RepositoryName) -> PathBuf {
+    let file = ObjectId::of(format!("{} {}", name.owner.to_hex(), name.name).as_bytes()).short(32);
+    session.home().join("summaries").join(file)
+}
+
+/// The index last fetched from a repository, judged again without asking anybody. Past its time it is
+/// used all the same, with a warning: off line there is no newer one.
+///
+/// # Errors
+/// `NotFound` if none was fetched yet.
+pub fn last(session: &Session, name: &RepositoryName) -> Result<Known, Error> {
+    let missing = || Error::not_found(format!("an index of {name}"), "fetch it while you are on line: `pkg fetch`");
+    let bytes = disk::try_read(&summary_path(session, name), SUMMARY_BYTES_MAX)?.ok_or_else(missing)?;
+    let summary = Summary::decode(&bytes)?;
+    let mut policy = session.policy().clone();
+    if policy.freshness == Freshness::Strict {
+        policy.freshness = Freshness::Warn;
+    }
+    let judge = Judge::new(session.state()?, &policy, session.now())?;
+    let statements = session.store()?.statements();
+    let accepted = judge.accept_summary(&summary, Some(name), statements, "the index fetched last")?;
+    Ok(Known { accepted, changed: false })
 }
 
 /// The root of the index of `name` that the user's store holds.
@@ -150,18 +183,6 @@ fn fetch_index_tree(
     let haves: Vec<TreeId> = old.into_iter().collect();
     sync::fetch_tree(&[remote], session.store()?.store(), wanted, &haves, &step)?;
     Ok(())
-}
-
-/// The index last fetched from a repository, without asking anybody.
-///
-/// # Errors
-/// `NotFound` if none was fetched yet.
-pub fn last_index<'a>(session: &'a Session, name: &RepositoryName) -> Result<Index<'a>, Error> {
-    let repository = session.store()?;
-    let root = known_root(repository, name)?;
-    let root =
-        root.ok_or_else(|| Error::not_found(format!("an index of {name}"), "fetch it: `pkg fetch`"))?;
-    Ok(Index::open(repository.store(), root)?)
 }
 
 /// A release to be had.
@@ -197,8 +218,9 @@ pub fn releases(
 ) -> Result<Vec<Had>, Error> {
     let repository = session.store()?;
     let _lock = repository.lock_shared()?;
-    let first =
-        remotes.first().ok_or_else(|| Error::usage("there is no remote", "name one: `pkg clone SOURCE`"))?;
+    let offline = Offline;
+    let first: &dyn Source = remotes.first().map_or(&offline, |remote| remote);
+    let origin = first.name();
     let lookup = Lookup::new(repository.statements(), first);
     lookup.prefetch(&picks.iter().map(|pick| pick.row.entry).collect::<Vec<_>>())?;
     let judge = Judge::new(session.state()?, session.policy(), session.now())?;
@@ -210,14 +232,14 @@ pub fn releases(
             Some(owner) => owner.clone(),
             None => {
                 let row = index.identity(pick.record.owner)?;
-                let chain = judge.identity(pick.record.owner, row.as_ref(), &lookup, &first.shown())?;
+                let chain = judge.identity(pick.record.owner, row.as_ref(), &lookup, &origin)?;
                 identity::keep_chain(repository, &chain, session)?;
                 owners.insert(pick.record.owner, chain.clone());
                 chain
             }
         };
         let entry =
-            judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &first.shown())?;
+            judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &origin)?;
         judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
         had.push(content(session, remotes, pick, entry, reporter)?);
     }
@@ -285,4 +307,25 @@ pub fn haves(repository: &Repository, record: &PackageRecord, wanted: TreeId) ->
         }
     }
     Ok(haves)
+}
+
+/// In place of a source when nobody is to be asked.
+struct Offline;
+
+impl Source for Offline {
+    fn name(&self) -> String {
+        "what was fetched before".to_owned()
+    }
+
+    fn advertise(&self) -> Result<Summary, sync::Error> {
+        Err(sync::Error::Empty { from: self.name() })
+    }
+
+    fn statements(&self, _: &[(StatementId, u32)]) -> Result<Vec<Envelope>, sync::Error> {
+        Ok(Vec::new())
+    }
+
+    fn bring(&self, _: &mut Intake<'_>, _: &[TreeId], _: &dyn Progress) -> Result<(), sync::Error> {
+        Ok(())
+    }
 }

@@ -170,7 +170,7 @@ impl<'a> UnknownKey<'a> {
 
 /// How many characters must be put in, taken out or exchanged to make one text of the other
 /// (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, in_a) in a.chars().enumerate() {

@@ -21,6 +21,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use error::distance as edit_distance;
 pub use error::{Error, Place};
 pub use nesting::too_deep;
 
