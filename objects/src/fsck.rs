@@ -306,8 +306,7 @@ fn check_summary(repository: &Repository, statements: &Known, report: &mut Repor
     let summary = match repository.summary() {
         Ok(Some(summary)) => summary,
         Ok(None) => {
-            let published = statements.values().any(|envelope| envelope.kind() == StatementKind::Index);
-            if published {
+            if was_published(repository, statements) {
                 report.find("summary", "it is lost");
             }
             return None;
@@ -345,6 +344,15 @@ fn check_summary(repository: &Repository, statements: &Known, report: &mut Repor
             None
         }
     }
+}
+
+/// True if a summary has to be here: logs are kept, and a second index was made, which happens only
+/// after the first was named by a summary. A first publication that was cut off is no damage.
+fn was_published(repository: &Repository, statements: &Known) -> bool {
+    let has_logs = repository.refs().list("refs/packages/").is_ok_and(|refs| !refs.is_empty());
+    let index =
+        |envelope: &Envelope| envelope.clone().typed::<Index>().ok().and_then(|signed| signed.parse().ok());
+    has_logs && statements.values().filter_map(index).any(|index| index.n > 0)
 }
 
 fn check_pack_list(repository: &Repository, report: &mut Report) -> Result<(), crate::repository::Error> {

@@ -212,7 +212,9 @@ impl Error {
             return error.hints();
         }
         let own = match self {
-            Error::Environment(error) => error.hint().unwrap_or_else(|| general_hint(error.code())).to_owned(),
+            Error::Environment(error) => {
+                error.hint().unwrap_or_else(|| general_hint(error.code())).to_owned()
+            }
             Error::NotFound { hint, .. }
             | Error::Conflict { hint, .. }
             | Error::Usage { hint, .. }

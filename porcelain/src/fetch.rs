@@ -148,7 +148,8 @@ fn summary_path(session: &Session, name: &RepositoryName) -> PathBuf {
 /// # Errors
 /// `NotFound` if none was fetched yet.
 pub fn last(session: &Session, name: &RepositoryName) -> Result<Known, Error> {
-    let missing = || Error::not_found(format!("an index of {name}"), "fetch it while you are on line: `pkg fetch`");
+    let missing =
+        || Error::not_found(format!("an index of {name}"), "fetch it while you are on line: `pkg fetch`");
     let bytes = disk::try_read(&summary_path(session, name), SUMMARY_BYTES_MAX)?.ok_or_else(missing)?;
     let summary = Summary::decode(&bytes)?;
     let mut policy = session.policy().clone();
@@ -238,8 +239,7 @@ pub fn releases(
                 chain
             }
         };
-        let entry =
-            judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &origin)?;
+        let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &origin)?;
         judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
         had.push(content(session, remotes, pick, entry, reporter)?);
     }

@@ -15,7 +15,7 @@ use objects::signed::{Envelope, Kind as StatementKind};
 use objects::spec::{PackageSpec, Select};
 use objects::time::Timestamp;
 use objects::tree::{Entry as TreeEntry, Mode, Tree};
-use objects::version::{Prereleases, Version};
+use objects::version::{Prereleases, Requirement, Version};
 use objects::walk;
 use plumbing::index::Index;
 use serde::Serialize;
@@ -88,7 +88,7 @@ impl View {
     /// `NotFound` if there is none.
     pub fn release(&self, spec: &PackageSpec) -> Result<(PackageRecord, VersionRow), Error> {
         let record = self.record(&spec.name)?;
-        let requirement = spec.requirement();
+        let requirement = exactly(spec);
         let fits = |row: &&VersionRow| match &spec.select {
             Select::Blake3(prefix) => prefix.matches(&row.release.tree.object()),
             Select::Sha256(digest) => row.release.sha256.0 == *digest,
@@ -108,6 +108,15 @@ impl View {
             )
         })?;
         Ok((record, row))
+    }
+}
+
+/// Who looks at `name@1.2.3` means that version, as with git's tags; who installs it means `^1.2.3`.
+fn exactly(spec: &PackageSpec) -> Requirement {
+    let requirement = spec.requirement();
+    match requirement.as_str().parse::<Version>() {
+        Ok(version) => Requirement::exactly(&version),
+        Err(_) => requirement,
     }
 }
 

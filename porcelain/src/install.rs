@@ -8,8 +8,8 @@
 //! (G-13); stopped anywhere, the environment is the old one or the new one (REL-004).
 
 use crate::env::{
-    Binding, Change, Difference, Environment, Installed, LockedIdentity, LockedPackage, LockedRepository, Lockfile, Staged,
-    WantedPackage, WantedText, Writer,
+    Binding, Change, Difference, Environment, Installed, LockedIdentity, LockedPackage, LockedRepository,
+    Lockfile, Staged, WantedPackage, WantedText, Writer,
 };
 use crate::error::Error;
 use crate::event::{Reporter, Step};
@@ -48,9 +48,17 @@ pub struct Cloned {
 ///
 /// # Errors
 /// If there is one, or the source cannot be fetched from or believed.
-pub fn clone(session: &Session, address: &str, folder: &Path, reporter: &dyn Reporter) -> Result<Cloned, Error> {
+pub fn clone(
+    session: &Session,
+    address: &str,
+    folder: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Cloned, Error> {
     if folder.join(crate::env::CONTROL_FOLDER).exists() {
-        return Err(Error::conflict(format!("{} is an environment already", folder.display()), "choose another folder"));
+        return Err(Error::conflict(
+            format!("{} is an environment already", folder.display()),
+            "choose another folder",
+        ));
     }
     let remotes = vec![Remote::open(session, address)?];
     let known = fetch::index(session, &remotes, None, reporter)?;
@@ -66,7 +74,11 @@ pub fn clone(session: &Session, address: &str, folder: &Path, reporter: &dyn Rep
 ///
 /// # Errors
 /// Those of fetching and believing.
-pub fn fetch_index(session: &Session, environment: &Environment, reporter: &dyn Reporter) -> Result<fetch::Outcome, Error> {
+pub fn fetch_index(
+    session: &Session,
+    environment: &Environment,
+    reporter: &dyn Reporter,
+) -> Result<fetch::Outcome, Error> {
     let remotes = remotes(session, environment)?;
     let known = fetch::index(session, &remotes, environment.binding()?.repository.as_ref(), reporter)?;
     show_index(session, environment, &known)?;
@@ -81,7 +93,13 @@ fn show_index(session: &Session, environment: &Environment, known: &Known) -> Re
     let writer = environment.lock_exclusive()?;
     let staged = writer.stage()?;
     let options = checkout::Options { jobs: session.jobs(), files_max: known.accepted.index.files };
-    checkout::checkout(session.store()?.store(), known.root(), staged.path(), options, &objects::progress::Silent)?;
+    checkout::checkout(
+        session.store()?.store(),
+        known.root(),
+        staged.path(),
+        options,
+        &objects::progress::Silent,
+    )?;
     Ok(writer.replace_index_db(staged)?)
 }
 
@@ -110,7 +128,9 @@ fn remotes(session: &Session, environment: &Environment) -> Result<Vec<Remote>, 
     }
     match (remotes.is_empty(), last) {
         (true, Some(error)) => Err(error),
-        (true, None) => Err(Error::usage("the environment is bound to no source", "clone one: `pkg clone SOURCE DIR`")),
+        (true, None) => {
+            Err(Error::usage("the environment is bound to no source", "clone one: `pkg clone SOURCE DIR`"))
+        }
         _ => Ok(remotes),
     }
 }
@@ -298,7 +318,10 @@ fn edit_wanted(
             let installed = environment.current()?;
             for name in names {
                 if installed.of(name).next().is_none() {
-                    return Err(Error::not_found(format!("an installed package {name}"), "`pkg list` shows what is installed"));
+                    return Err(Error::not_found(
+                        format!("an installed package {name}"),
+                        "`pkg list` shows what is installed",
+                    ));
                 }
             }
             Ok(false)
@@ -307,11 +330,17 @@ fn edit_wanted(
     }
 }
 
-fn wanted_package(spec: &PackageSpec, before: Option<&WantedPackage>, index: &Index<'_>) -> Result<WantedPackage, Error> {
+fn wanted_package(
+    spec: &PackageSpec,
+    before: Option<&WantedPackage>,
+    index: &Index<'_>,
+) -> Result<WantedPackage, Error> {
     let mut wanted = before.cloned().unwrap_or_else(|| WantedPackage::of_version(Requirement::any()));
     match &spec.select {
         Select::Any => {}
-        Select::Blake3(_) | Select::Sha256(_) => wanted.version = Requirement::exactly(&version_of(spec, index)?),
+        Select::Blake3(_) | Select::Sha256(_) => {
+            wanted.version = Requirement::exactly(&version_of(spec, index)?)
+        }
         _ => wanted.version = spec.requirement(),
     }
     if let Some(channel) = &spec.channel {
@@ -334,7 +363,12 @@ fn record(index: &Index<'_>, name: &PackageName) -> Result<PackageRecord, Error>
 /// The name that differs least, if it differs little.
 fn near(name: &PackageName, names: &[PackageName]) -> Option<PackageName> {
     let distance = |other: &PackageName| crate::manifest::edit_distance(name.as_str(), other.as_str());
-    names.iter().map(|other| (distance(other), other)).filter(|(d, _)| *d <= 2).min().map(|(_, other)| other.clone())
+    names
+        .iter()
+        .map(|other| (distance(other), other))
+        .filter(|(d, _)| *d <= 2)
+        .min()
+        .map(|(_, other)| other.clone())
 }
 
 /// The version whose content a spec names (O4).
@@ -346,7 +380,9 @@ fn version_of(spec: &PackageSpec, index: &Index<'_>) -> Result<Version, Error> {
         _ => false,
     };
     let row = record.versions.iter().find(fits);
-    let row = row.ok_or_else(|| Error::not_found(format!("a version with the content {spec}"), "`pkg show` tells what there is"))?;
+    let row = row.ok_or_else(|| {
+        Error::not_found(format!("a version with the content {spec}"), "`pkg show` tells what there is")
+    })?;
     Ok(row.release.version.clone())
 }
 
@@ -451,21 +487,32 @@ fn locked(lock: Option<&Lockfile>, verb: &Verb) -> BTreeMap<PackageName, Version
         Verb::Add(specs) => specs.iter().any(|spec| spec.name == *name),
         Verb::Remove(_) | Verb::Sync => false,
     };
-    packages.iter().filter(|package| !is_free(&package.name)).map(|p| (p.name.clone(), p.version.clone())).collect()
+    packages
+        .iter()
+        .filter(|package| !is_free(&package.name))
+        .map(|p| (p.name.clone(), p.version.clone()))
+        .collect()
 }
 
-fn look_up(index: &Index<'_>, resolution: Resolution) -> Result<Vec<(Chosen, PackageRecord, VersionRow)>, Error> {
+fn look_up(
+    index: &Index<'_>,
+    resolution: Resolution,
+) -> Result<Vec<(Chosen, PackageRecord, VersionRow)>, Error> {
     let mut found = Vec::with_capacity(resolution.packages.len());
     for chosen in resolution.packages {
         let record = record(index, &chosen.name)?;
         let row = record.versions.iter().find(|row| row.release.version == chosen.version).cloned();
-        let row = row.ok_or_else(|| Error::not_found(format!("{} {}", chosen.name, chosen.version), "`pkg fetch`"))?;
+        let row = row
+            .ok_or_else(|| Error::not_found(format!("{} {}", chosen.name, chosen.version), "`pkg fetch`"))?;
         found.push((chosen, record, row));
     }
     Ok(found)
 }
 
-fn check_locked(lock: Option<&Lockfile>, chosen: &[(Chosen, PackageRecord, VersionRow)]) -> Result<(), Error> {
+fn check_locked(
+    lock: Option<&Lockfile>,
+    chosen: &[(Chosen, PackageRecord, VersionRow)],
+) -> Result<(), Error> {
     let refuse = |what: String| Error::Refused {
         code: "E-LOCK",
         what,
@@ -566,11 +613,13 @@ pub fn apply(
     let known = plan.known.as_ref().expect("a plan is made from an index");
     let before = environment.current()?;
     let keeps = |row: &VersionRow| before.packages.iter().any(|old| old.entry == row.entry);
-    let fresh: Vec<&(Chosen, PackageRecord, VersionRow)> = plan.chosen.iter().filter(|(_, _, row)| !keeps(row)).collect();
+    let fresh: Vec<&(Chosen, PackageRecord, VersionRow)> =
+        plan.chosen.iter().filter(|(_, _, row)| !keeps(row)).collect();
     let picks: Vec<Pick<'_>> = fresh.iter().map(|(_, record, row)| Pick { record, row }).collect();
     let had = fetch::releases(session, &plan.remotes, known, &picks, reporter)?;
 
-    let mut signer_n: BTreeMap<_, u64> = before.packages.iter().map(|old| (old.entry, old.signer_n)).collect();
+    let mut signer_n: BTreeMap<_, u64> =
+        before.packages.iter().map(|old| (old.entry, old.signer_n)).collect();
     signer_n.extend(had.iter().map(|had| (had.entry.id(), had.entry.signer_n)));
     let writer = environment.lock_exclusive()?;
     let installed = installed(&plan, &signer_n);
@@ -610,16 +659,26 @@ fn installed(plan: &Plan, signer_n: &BTreeMap<objects::id::StatementId, u64>) ->
     plan.chosen.iter().map(row).collect()
 }
 
-fn materialise(session: &Session, writer: &Writer<'_>, installed: &[Installed], reporter: &dyn Reporter) -> Result<(), Error> {
+fn materialise(
+    session: &Session,
+    writer: &Writer<'_>,
+    installed: &[Installed],
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let mut staged: Vec<(Staged, &Installed)> = Vec::new();
     for package in installed {
         if writer.environment().has_tree(&package.name, package.tree)? {
             continue;
         }
         let place = writer.stage()?;
-        let step = Step::begin(reporter, &format!("writing {} {}", package.name, package.version), Some(package.size));
+        let step = Step::begin(
+            reporter,
+            &format!("writing {} {}", package.name, package.version),
+            Some(package.size),
+        );
         let options = checkout::Options { jobs: session.jobs(), files_max: package.files };
-        let totals = checkout::checkout(session.store()?.store(), package.tree, place.path(), options, &step)?;
+        let totals =
+            checkout::checkout(session.store()?.store(), package.tree, place.path(), options, &step)?;
         drop(step);
         if (totals.files, totals.bytes) != (package.files, package.size) {
             return Err(Error::Refused {
@@ -637,7 +696,11 @@ fn lockfile(session: &Session, known: &Known, packages: &[Installed]) -> Result<
     let index = &known.accepted.index;
     let RepositoryName { owner, name } = index.repository.clone();
     let repositories = vec![LockedRepository { owner, name, index_n: index.n, index: index.id() }];
-    let mut identities = vec![LockedIdentity { id: owner, n: known.accepted.owner.head().n, head: known.accepted.owner.head().id() }];
+    let mut identities = vec![LockedIdentity {
+        id: owner,
+        n: known.accepted.owner.head().n,
+        head: known.accepted.owner.head().id(),
+    }];
     let opened = Index::open(session.store()?.store(), known.root())?;
     let mut rows = Vec::new();
     for package in packages {
@@ -678,7 +741,11 @@ pub struct Verified {
 ///
 /// # Errors
 /// If the environment or the store cannot be read.
-pub fn verify(session: &Session, environment: &Environment, names: &[PackageName]) -> Result<Vec<Verified>, Error> {
+pub fn verify(
+    session: &Session,
+    environment: &Environment,
+    names: &[PackageName],
+) -> Result<Vec<Verified>, Error> {
     let store = session.store()?.store();
     let mut verified = Vec::new();
     for package in environment.current()?.packages {
@@ -695,7 +762,11 @@ pub fn verify(session: &Session, environment: &Environment, names: &[PackageName
 ///
 /// # Errors
 /// If the environment or the store cannot be read or written.
-pub fn reinstall(session: &Session, environment: &Environment, names: &[PackageName]) -> Result<Vec<PathBuf>, Error> {
+pub fn reinstall(
+    session: &Session,
+    environment: &Environment,
+    names: &[PackageName],
+) -> Result<Vec<PathBuf>, Error> {
     let store = session.store()?.store();
     let writer = environment.lock_exclusive()?;
     let mut backups = Vec::new();

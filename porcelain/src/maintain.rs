@@ -65,7 +65,9 @@ pub fn collect(
     let heir = gc::apply(repository.store(), &plan, &live, options)?;
     let swept = gc::sweep_staging(repository.store())?;
     let packed_refs = repository.refs().pack()?;
-    repository.write_pack_list(&[], heir)?;
+    if repository.summary()?.is_some() {
+        repository.write_pack_list(&[], heir)?;
+    }
     let mut collected = collected(&plan, packed_refs, false);
     collected.freed_bytes += swept;
     Ok(collected)

@@ -39,8 +39,10 @@ pub struct Hashed {
 pub fn hash_object(repository: Option<&Repository>, path: &Path) -> Result<Hashed, Error> {
     let content = disk::try_read(path, FILE_BYTES_MAX)?;
     let content = content.ok_or_else(|| Error::not_found(path.display(), "name a file"))?;
-    let pieces: Vec<(ObjectId, &[u8])> =
-        chunker::chunks(&content).into_iter().map(|range| (ObjectId::of(&content[range.clone()]), &content[range])).collect();
+    let pieces: Vec<(ObjectId, &[u8])> = chunker::chunks(&content)
+        .into_iter()
+        .map(|range| (ObjectId::of(&content[range.clone()]), &content[range]))
+        .collect();
     let rows: Vec<_> = pieces.iter().map(|(id, bytes)| (ChunkId::new(*id), bytes.len() as u64)).collect();
     let blobs = if pieces.len() > 1 { blob::build(&rows) } else { Vec::new() };
     if let Some(repository) = repository {
@@ -72,19 +74,28 @@ pub fn lines_of(bytes: &[u8]) -> Vec<String> {
                     mode if mode.is_blob() => "blob",
                     _ => "chunk",
                 };
-                format!("{} {kind} {} {:>10}\t{}", entry.mode.octal(), entry.id.to_hex(), entry.size, entry.name)
+                format!(
+                    "{} {kind} {} {:>10}\t{}",
+                    entry.mode.octal(),
+                    entry.id.to_hex(),
+                    entry.size,
+                    entry.name
+                )
             })
             .collect(),
         (Ok(Tree::Fan(runs)), _) => runs
             .iter()
-            .map(|(first, id, entries, size)| format!("run {} {entries:>6} entries {size:>10}\t{first}", id.to_hex()))
+            .map(|(first, id, entries, size)| {
+                format!("run {} {entries:>6} entries {size:>10}\t{first}", id.to_hex())
+            })
             .collect(),
         (_, Ok(Blob::Chunks { pieces, .. })) => {
             pieces.iter().map(|(id, len)| format!("chunk {} {len:>8}", id.to_hex())).collect()
         }
-        (_, Ok(Blob::Fan { runs, .. })) => {
-            runs.iter().map(|(id, chunks, len)| format!("run {} {chunks:>6} chunks {len:>10}", id.to_hex())).collect()
-        }
+        (_, Ok(Blob::Fan { runs, .. })) => runs
+            .iter()
+            .map(|(id, chunks, len)| format!("run {} {chunks:>6} chunks {len:>10}", id.to_hex()))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -102,7 +102,7 @@ impl Remote {
     /// What came from it so far.
     pub fn bytes(&self) -> BytesFrom {
         let Traffic { received, requests, .. } = self.meter.traffic();
-        BytesFrom { source: self.shown(), received, requests }
+        BytesFrom { source: self.name(), received, requests }
     }
 }
 

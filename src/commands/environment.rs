@@ -97,7 +97,12 @@ fn show_plan(context: &Context, plan: &Plan, as_data: bool) -> Result<(), Error>
         let needed: Vec<&str> = action.needed_by.iter().map(PackageName::as_str).collect();
         let why = if needed.is_empty() { String::new() } else { format!("  (for {})", needed.join(", ")) };
         let license = action.license.as_ref().map_or(String::new(), |license| format!("  {license}"));
-        say(format!("  {:<9} {} {versions}  {}{license}{why}", action.action, action.name, ui::bytes(action.size)));
+        say(format!(
+            "  {:<9} {} {versions}  {}{license}{why}",
+            action.action,
+            action.name,
+            ui::bytes(action.size)
+        ));
     }
     let changes = plan.changes().count() as u64;
     if changes == 0 {
@@ -105,7 +110,11 @@ fn show_plan(context: &Context, plan: &Plan, as_data: bool) -> Result<(), Error>
     } else {
         let here = plan.changes().filter(|action| action.to.is_some() && action.stored).count();
         let stored = if here > 0 { format!(", {here} in your store already") } else { String::new() };
-        say(format!("  {} to change, {} on disk{stored}", ui::count(changes, "package"), ui::bytes(plan.size())));
+        say(format!(
+            "  {} to change, {} on disk{stored}",
+            ui::count(changes, "package"),
+            ui::bytes(plan.size())
+        ));
     }
     Ok(())
 }
@@ -242,7 +251,9 @@ impl Verify {
             if context.json {
                 ui::json(&serde_json::json!({ "backups": backups }));
             } else {
-                backups.iter().for_each(|path| ui::line(format!("the changed copy is kept in {}", path.display())));
+                backups
+                    .iter()
+                    .for_each(|path| ui::line(format!("the changed copy is kept in {}", path.display())));
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -279,7 +290,12 @@ impl History {
         for generation in generations.iter().rev() {
             let mark = if generation.number == head { "*" } else { " " };
             let packages = ui::count(generation.packages.len() as u64, "package");
-            ui::line(format!("{mark} {:>4}  {}  {packages}  {}", generation.number, ui::time(generation.when), generation.why));
+            ui::line(format!(
+                "{mark} {:>4}  {}  {packages}  {}",
+                generation.number,
+                ui::time(generation.when),
+                generation.why
+            ));
         }
         Ok(())
     }

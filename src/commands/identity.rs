@@ -61,7 +61,8 @@ impl Id {
             Id::Show { name } => {
                 let own = identity::choose(&context.session, name.as_deref())?;
                 let chain = identity::chain(&context.session, own.id)?;
-                let documents: Vec<_> = chain.documents().iter().map(|document| document.document()).collect();
+                let documents: Vec<_> =
+                    chain.documents().iter().map(|document| document.document()).collect();
                 if context.json {
                     ui::json(&documents);
                 } else {
@@ -81,7 +82,10 @@ fn read_passphrase(path: &PathBuf) -> Result<Passphrase, Error> {
     let text = std::fs::read_to_string(path).map_err(|e| objects::disk::Error::new("read", path, e))?;
     let first = text.lines().next().unwrap_or_default().to_owned();
     if first.is_empty() {
-        return Err(Error::usage(format!("{} has no first line", path.display()), "write the passphrase into it"));
+        return Err(Error::usage(
+            format!("{} has no first line", path.display()),
+            "write the passphrase into it",
+        ));
     }
     Ok(Passphrase::from(first))
 }

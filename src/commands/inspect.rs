@@ -63,13 +63,15 @@ impl Show {
             format!("listed    {}", ui::time(row.listed)),
         ];
         let about = &release.about;
-        let texts = [("license", &about.license), ("homepage", &about.homepage), ("about", &about.description)];
+        let texts =
+            [("license", &about.license), ("homepage", &about.homepage), ("about", &about.description)];
         lines.extend(texts.iter().filter_map(|(key, text)| Some(format!("{key:<9} {}", text.as_ref()?))));
         for dependency in &release.dependencies {
             let optional = if dependency.optional { "  (optional)" } else { "" };
             lines.push(format!("needs     {} {}{optional}", dependency.name, dependency.requirement));
         }
-        let versions: Vec<String> = record.versions.iter().rev().map(|row| row.release.version.to_string()).collect();
+        let versions: Vec<String> =
+            record.versions.iter().rev().map(|row| row.release.version.to_string()).collect();
         lines.push(format!("versions  {}", versions.join(", ")));
         lines.iter().for_each(ui::line);
         Ok(())
@@ -105,7 +107,11 @@ impl Log {
             ui::line(format!("Signer: id:{}", entry.signer.to_hex()));
             ui::line(format!("Date:   {}", ui::time(entry.created)));
             entry.tree.iter().for_each(|tree| ui::line(format!("Tree:   {tree}")));
-            ui::line(format!("\n    {}{}\n", entry.action, entry.size.map_or(String::new(), |n| format!(" ({})", ui::bytes(n)))));
+            ui::line(format!(
+                "\n    {}{}\n",
+                entry.action,
+                entry.size.map_or(String::new(), |n| format!(" ({})", ui::bytes(n)))
+            ));
         }
         Ok(())
     }
@@ -137,13 +143,20 @@ impl Diff {
         for difference in &differences {
             let from = difference.from.as_ref().map_or(String::new(), |from| format!("{from} -> "));
             let sizes = match difference.change {
-                inspect::Change::Modified => format!("  ({} -> {}, {} new)", difference.old_size, difference.new_size, difference.new_bytes),
+                inspect::Change::Modified => format!(
+                    "  ({} -> {}, {} new)",
+                    difference.old_size, difference.new_size, difference.new_bytes
+                ),
                 _ => String::new(),
             };
             ui::line(format!("{}\t{from}{}{sizes}", difference.change.letter(), difference.path));
         }
         let fresh: u64 = differences.iter().map(|difference| difference.new_bytes).sum();
-        context.note(format!("{} differ, {} of new chunks", ui::count(differences.len() as u64, "path"), ui::bytes(fresh)));
+        context.note(format!(
+            "{} differ, {} of new chunks",
+            ui::count(differences.len() as u64, "path"),
+            ui::bytes(fresh)
+        ));
         Ok(())
     }
 }
@@ -164,15 +177,30 @@ impl Checkout {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
         let view = context.view(self.repo.as_deref())?;
         let (record, row) = view.release(&self.spec)?;
-        let options = objects::checkout::Options { jobs: context.session.jobs(), files_max: row.release.files };
+        let options =
+            objects::checkout::Options { jobs: context.session.jobs(), files_max: row.release.files };
         let what = format!("writing {} {}", record.name, row.release.version);
         let step = porcelain::event::Step::begin(&context.screen, &what, Some(row.release.size));
-        let totals = objects::checkout::checkout(view.repository().store(), row.release.tree, &self.dest, options, &step)?;
+        let totals = objects::checkout::checkout(
+            view.repository().store(),
+            row.release.tree,
+            &self.dest,
+            options,
+            &step,
+        )?;
         drop(step);
         if context.json {
-            ui::json(&serde_json::json!({ "path": self.dest, "files": totals.files, "bytes": totals.bytes, "tree": row.release.tree }));
+            ui::json(
+                &serde_json::json!({ "path": self.dest, "files": totals.files, "bytes": totals.bytes, "tree": row.release.tree }),
+            );
         } else {
-            context.note(format!("{} {}: {} entries, {}", record.name, row.release.version, totals.files, ui::bytes(totals.bytes)));
+            context.note(format!(
+                "{} {}: {} entries, {}",
+                record.name,
+                row.release.version,
+                totals.files,
+                ui::bytes(totals.bytes)
+            ));
         }
         Ok(())
     }
@@ -205,7 +233,8 @@ impl Archive {
                 out.flush().map_err(|e| objects::disk::Error::new("write", "the archive".as_ref(), e))?;
             }
             Some(path) => {
-                let file = std::fs::File::create_new(path).map_err(|e| objects::disk::Error::new("create", path, e))?;
+                let file = std::fs::File::create_new(path)
+                    .map_err(|e| objects::disk::Error::new("create", path, e))?;
                 let mut out = std::io::BufWriter::new(file);
                 objects::archive::write_tree(store, row.release.tree, &mut out)?;
                 out.flush().map_err(|e| objects::disk::Error::new("write", path, e))?;

@@ -24,7 +24,10 @@ impl Fsck {
         if context.json {
             ui::json(&report);
         } else {
-            report.findings.iter().for_each(|finding| ui::line(format!("{}: {}", finding.place, finding.problem)));
+            report
+                .findings
+                .iter()
+                .for_each(|finding| ui::line(format!("{}: {}", finding.place, finding.problem)));
             context.note(format!(
                 "checked {}, {}, {}, {}{}: {}",
                 ui::count(report.packs, "pack"),
@@ -32,7 +35,11 @@ impl Fsck {
                 ui::count(report.statements, "statement"),
                 ui::count(report.refs, "ref"),
                 if self.data { format!(", {} of data", ui::bytes(report.bytes)) } else { String::new() },
-                if report.findings.is_empty() { "all whole".to_owned() } else { ui::count(report.findings.len() as u64, "problem") },
+                if report.findings.is_empty() {
+                    "all whole".to_owned()
+                } else {
+                    ui::count(report.findings.len() as u64, "problem")
+                },
             ));
         }
         let damaged = porcelain::error::Class::Damaged as u8;

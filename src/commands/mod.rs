@@ -12,13 +12,13 @@ mod publish;
 mod push;
 mod serve;
 
-use crate::ui::progress::Screen;
 use crate::ui;
+use crate::ui::progress::Screen;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use objects::repository::Repository;
 use porcelain::Error;
 use porcelain::inspect::View;
 use porcelain::session::{Options, Session};
-use objects::repository::Repository;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,9 +26,11 @@ use std::sync::Arc;
 /// Git for packages: publish, clone and update signed, deduplicated packages from any folder, web
 /// server or peer.
 #[derive(Parser)]
-#[command(name = "pkg", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Begin with `pkg init --bare repo`, `pkg publish FOLDER --to repo`, `pkg clone repo work`.\n\
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 untrusted, 5 conflict, 6 network, 7 damaged.")]
+#[command(name = "pkg", version, max_term_width = 100)]
+#[command(
+    after_help = "Begin with `pkg init --bare repo`, `pkg publish FOLDER --to repo`, `pkg clone repo work`.\n\
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 untrusted, 5 conflict, 6 network, 7 damaged."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -124,7 +124,13 @@ impl LsTree {
             let path = objects::name::printable(&line.path);
             match () {
                 () if self.name_only => ui::line(path),
-                () if self.long => ui::line(format!("{} {} {} {:>10}\t{path}", line.mode, line.kind, line.id.to_hex(), line.size)),
+                () if self.long => ui::line(format!(
+                    "{} {} {} {:>10}\t{path}",
+                    line.mode,
+                    line.kind,
+                    line.id.to_hex(),
+                    line.size
+                )),
                 () => ui::line(format!("{} {} {}\t{path}", line.mode, line.kind, line.id.to_hex())),
             }
         }
@@ -169,7 +175,8 @@ impl ShowRef {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
         let refs = context.repository(self.repo.as_deref())?.refs().list(&self.prefix)?;
         if context.json {
-            let map: std::collections::BTreeMap<_, _> = refs.iter().map(|(name, id)| (name.to_string(), *id)).collect();
+            let map: std::collections::BTreeMap<_, _> =
+                refs.iter().map(|(name, id)| (name.to_string(), *id)).collect();
             ui::json(&map);
         } else {
             refs.iter().for_each(|(name, id)| ui::line(format!("{} {name}", id.to_hex())));
@@ -211,7 +218,10 @@ impl CountObjects {
         if context.json {
             ui::json(&counted);
         } else {
-            ui::line(format!("packs: {}\nobjects: {}\nframes: {}\nsize-pack: {}\nsize-unpacked: {}", counted.packs, counted.objects, counted.frames, counted.stored_bytes, counted.raw_bytes));
+            ui::line(format!(
+                "packs: {}\nobjects: {}\nframes: {}\nsize-pack: {}\nsize-unpacked: {}",
+                counted.packs, counted.objects, counted.frames, counted.stored_bytes, counted.raw_bytes
+            ));
         }
         Ok(())
     }
@@ -238,9 +248,18 @@ impl VerifyPack {
                 ui::json(&pack);
                 continue;
             }
-            ui::line(format!("{}: ok, {} frames, {} objects, {} -> {}", pack.id.to_hex(), pack.frames.len(), pack.objects, ui::bytes(pack.raw_bytes), ui::bytes(pack.stored_bytes)));
+            ui::line(format!(
+                "{}: ok, {} frames, {} objects, {} -> {}",
+                pack.id.to_hex(),
+                pack.frames.len(),
+                pack.objects,
+                ui::bytes(pack.raw_bytes),
+                ui::bytes(pack.stored_bytes)
+            ));
             if self.frames {
-                pack.frames.iter().for_each(|frame| ui::line(format!("  {:>9} -> {:>9}  {} objects", frame.raw, frame.stored, frame.objects)));
+                pack.frames.iter().for_each(|frame| {
+                    ui::line(format!("  {:>9} -> {:>9}  {} objects", frame.raw, frame.stored, frame.objects))
+                });
             }
         }
         Ok(())
@@ -264,7 +283,8 @@ pub struct DeltaSize {
 impl DeltaSize {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
         let view = context.view(self.repo.as_deref())?;
-        let spec = |version| -> Result<PackageSpec, Error> { Ok(format!("{}#{version}", self.name).parse()?) };
+        let spec =
+            |version| -> Result<PackageSpec, Error> { Ok(format!("{}#{version}", self.name).parse()?) };
         let (_, old) = view.release(&spec(&self.old)?)?;
         let (_, new) = view.release(&spec(&self.new)?)?;
         let bytes = plumb::delta_size(view.repository(), old.release.tree, new.release.tree)?;

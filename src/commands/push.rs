@@ -26,7 +26,12 @@ impl Push {
         } else if outcome.unchanged {
             context.note(format!("{} has index {} already", outcome.to, outcome.index));
         } else {
-            context.note(format!("pushed index {} to {}: {} sent", outcome.index, outcome.to, ui::bytes(outcome.sent)));
+            context.note(format!(
+                "pushed index {} to {}: {} sent",
+                outcome.index,
+                outcome.to,
+                ui::bytes(outcome.sent)
+            ));
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use super::Context;
 use crate::ui;
-use porcelain::serve::{self, Request};
 use porcelain::Error;
+use porcelain::serve::{self, Request};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -38,7 +38,8 @@ pub fn start_logging(verbose: u8) {
 /// Writes a line of data to stdout.
 pub fn line(text: impl Display) {
     let text = text.to_string();
-    let shown: Vec<String> = text.split('\n').map(|line| line.split('\t').map(printable).collect::<Vec<_>>().join("\t")).collect();
+    let shown: Vec<String> =
+        text.split('\n').map(|line| line.split('\t').map(printable).collect::<Vec<_>>().join("\t")).collect();
     write_out(format!("{}\n", shown.join("\n")).as_bytes());
 }
 

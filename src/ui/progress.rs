@@ -30,8 +30,11 @@ impl Reporter for Screen {
             return;
         }
         let bar = match bytes_total {
-            Some(total) => ProgressBar::new(total).with_style(style("{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}")),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}")),
+            Some(total) => ProgressBar::new(total).with_style(style(
+                "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
+            )),
+            None => ProgressBar::new_spinner()
+                .with_style(style("{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}")),
         };
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         bar.set_message(objects::name::printable(what));
@@ -40,7 +43,9 @@ impl Reporter for Screen {
     }
 
     fn advance(&self, bytes: u64) {
-        if self.bars && let Some(bar) = self.bar().as_ref() {
+        if self.bars
+            && let Some(bar) = self.bar().as_ref()
+        {
             bar.inc(bytes);
         }
     }

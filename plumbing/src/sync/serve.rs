@@ -8,7 +8,7 @@ use super::message::{self, Answer, CHAIN_MAX, Chunks, HAVES_MAX, RANGES_MAX, Req
 use super::send::{Offer, broken};
 use super::{Error, push};
 use crate::transport::Service;
-use objects::id::StatementId;
+use objects::id::{StatementId, TreeId};
 use objects::object::Exists;
 use objects::repository::Repository;
 use objects::signed::{Envelope, Kind};
@@ -72,9 +72,7 @@ impl Server {
         for (id, depth) in &want.statements {
             self.chain(*id, (*depth).min(CHAIN_MAX), out)?;
         }
-        let Some(tree) = want.tree.filter(|tree| self.repository.store().contains(&tree.object())) else {
-            return Ok(());
-        };
+        let Some(tree) = want.tree.filter(|tree| self.has(*tree)) else { return Ok(()) };
         let deltas = want.deltas.iter().any(|method| method == message::DELTA_PREFIX);
         Offer { store: self.repository.store(), tree, haves: &want.haves, deltas }.send(out)
     }
@@ -83,12 +81,18 @@ impl Server {
         if chunks.ranges.len() > RANGES_MAX || chunks.haves.len() > HAVES_MAX {
             return refuse(out, "E-LIMIT", "too many ranges or haves in one request");
         }
-        if !self.repository.store().contains(&chunks.tree.object()) {
+        if !self.has(chunks.tree) {
             return Ok(());
         }
         let deltas = chunks.deltas.iter().any(|method| method == message::DELTA_PREFIX);
         let offer = Offer { store: self.repository.store(), tree: chunks.tree, haves: &chunks.haves, deltas };
         offer.send_ranges(&chunks.ranges, out)
+    }
+
+    /// True if a tree is here; another process may have published it since this one last looked.
+    fn has(&self, tree: TreeId) -> bool {
+        let store = self.repository.store();
+        store.contains(&tree.object()) || (store.refresh().is_ok() && store.contains(&tree.object()))
     }
 
     /// Sends a statement and up to `depth` before it in its chain.

@@ -73,7 +73,8 @@ fn read_table(file: &File) -> io::Result<BTreeMap<String, Range<u64>>> {
         return Err(bad("it does not begin and end as a bundle does"));
     }
     let table_len = u32::from_le_bytes([end[32], end[33], end[34], end[35]]) as usize;
-    let table_at = end_at.checked_sub(table_len as u64).filter(|at| *at >= 8).ok_or_else(|| bad("its table is cut"))?;
+    let table_at =
+        end_at.checked_sub(table_len as u64).filter(|at| *at >= 8).ok_or_else(|| bad("its table is cut"))?;
     if table_len > TABLE_BYTES_MAX {
         return Err(bad("its table is too long"));
     }
@@ -82,7 +83,8 @@ fn read_table(file: &File) -> io::Result<BTreeMap<String, Range<u64>>> {
     if ObjectId::of(&bytes).as_bytes() != &end[..32] {
         return Err(bad("its table is damaged"));
     }
-    let Table(tag, rows) = codec::decode("table of the bundle", &bytes, TABLE_BYTES_MAX).map_err(io::Error::other)?;
+    let Table(tag, rows) =
+        codec::decode("table of the bundle", &bytes, TABLE_BYTES_MAX).map_err(io::Error::other)?;
     if tag != TABLE {
         return Err(bad("its table is of another kind"));
     }
