@@ -287,14 +287,17 @@ fn check_entries_named(repository: &Repository, statements: &Known, report: &mut
         if tracked && !heads.contains(id) && !prevs.contains(id) {
             report.find(crate::statements::key(*id), "no ref leads to this entry");
         }
-        let Some(entry) = envelope.clone().typed::<Entry>().ok().and_then(|signed| signed.parse().ok())
-        else {
-            continue;
-        };
-        if entry.release().is_some() && !heads.contains(id) {
+        let Some(tree) = release_tree(envelope) else { continue };
+        // Entries of releases that were published elsewhere are kept for their place in the log.
+        if !heads.contains(id) && repository.store().contains(&tree.object()) {
             report.find(crate::statements::key(*id), "this release has no tag");
         }
     }
+}
+
+fn release_tree(envelope: &Envelope) -> Option<TreeId> {
+    let entry = envelope.clone().typed::<Entry>().ok()?.parse().ok()?;
+    entry.release().map(|release| release.tree)
 }
 
 fn previous(envelope: &Envelope) -> Option<StatementId> {
@@ -375,14 +378,9 @@ fn check_connectivity(
 ) {
     let mut roots: Vec<(String, TreeId)> =
         index.map(|tree| ("summary".to_owned(), tree)).into_iter().collect();
-    for (id, envelope) in statements {
-        let Some(entry) = envelope.clone().typed::<Entry>().ok().and_then(|signed| signed.parse().ok())
-        else {
-            continue;
-        };
-        if let Some(release) = entry.release() {
-            roots.push((format!("{} {} ({})", entry.name, release.version, id.short(12)), release.tree));
-        }
+    for (name, id) in repository.refs().list("refs/tags/").unwrap_or_default() {
+        let tree = statements.get(&id).and_then(release_tree);
+        roots.extend(tree.map(|tree| (name.to_string(), tree)));
     }
     let mut seen = HashSet::new();
     for (place, tree) in roots {

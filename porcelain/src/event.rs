@@ -11,7 +11,9 @@ pub trait Reporter: Sync {
     fn advance(&self, bytes: u64);
     /// The step has ended.
     fn end(&self);
-    /// Something the user should know, which is no error.
+    /// Something the user should know.
+    fn note(&self, message: &str);
+    /// Something the user should look at, which is no error.
     fn warn(&self, message: &str);
 }
 
@@ -22,6 +24,7 @@ impl Reporter for Silent {
     fn begin(&self, _: &str, _: Option<u64>) {}
     fn advance(&self, _: u64) {}
     fn end(&self) {}
+    fn note(&self, _: &str) {}
     fn warn(&self, _: &str) {}
 }
 

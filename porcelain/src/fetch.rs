@@ -28,7 +28,7 @@ use objects::summary::Summary;
 use plumbing::index::Index;
 use plumbing::sync::intake::Intake;
 use plumbing::sync::{self, Source, Wanted};
-use plumbing::trust::{Accepted, Freshness, Judge, Trusted};
+use plumbing::trust::{Accepted, Freshness, Judge, NameUse, Trusted};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -239,6 +239,11 @@ pub fn releases(
                 chain
             }
         };
+        if judge.accept_name(&known.accepted, pick.record, &origin)? == NameUse::First {
+            let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
+            reporter
+                .note(&format!("first use of {name}: owner id:{owner}, listed by {}", known.repository()));
+        }
         let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &origin)?;
         judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
         had.push(content(session, remotes, pick, entry, reporter)?);
@@ -255,10 +260,10 @@ fn content(
 ) -> Result<Had, Error> {
     let repository = session.store()?;
     let release = &pick.row.release;
-    let was_here = is_whole(repository, pick.record, &pick.row.release.version)?;
+    let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
+    let was_here = sync::is_complete(repository.store(), wanted)?;
     let (mut objects, mut bytes) = (0, 0);
     if !was_here {
-        let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
         let haves = haves(repository, pick.record, release.tree)?;
         let what = format!("fetching {} {}", pick.record.name, release.version);
         let step = Step::begin(reporter, &what, None);

@@ -7,8 +7,20 @@ use objects::id::{ObjectId, StatementId};
 use plumbing::trust::{Database, State};
 
 const ROOM: &str = "ledger";
-const STEPS: &[&str] =
-    &["CREATE TABLE signed (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL) STRICT"];
+const STEPS: &[&str] = &[
+    "CREATE TABLE signed (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL, place TEXT NOT NULL) STRICT",
+];
+
+/// The newest entry that was signed in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its number.
+    pub seq: u64,
+    /// The entry.
+    pub entry: StatementId,
+    /// The repository it was published to.
+    pub place: String,
+}
 
 /// The heads of the logs this machine signs, in `state.db`.
 pub struct Ledger<'a>(&'a Database);
@@ -27,24 +39,31 @@ impl<'a> Ledger<'a> {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn head(&self, log: &str) -> Result<Option<(u64, StatementId)>, Error> {
+    pub fn head(&self, log: &str) -> Result<Option<Head>, Error> {
         let found = self.0.read("read", |view| {
-            let mut query = view.prepare("SELECT seq, entry FROM signed WHERE log = ?1")?;
+            let mut query = view.prepare("SELECT seq, entry, place FROM signed WHERE log = ?1")?;
             let mut rows = query.query([log])?;
-            rows.next()?.map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))).transpose()
-        });
-        Ok(found?.map(|(seq, entry)| (seq as u64, StatementId::new(ObjectId::from_bytes(entry)))))
+            rows.next()?
+                .map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, String>(2)?)))
+                .transpose()
+        })?;
+        Ok(found.map(|(seq, entry, place)| {
+            let entry = StatementId::new(ObjectId::from_bytes(entry));
+            Head { seq: seq.unsigned_abs(), entry, place }
+        }))
     }
 
-    /// Notes that `entry` was signed as number `seq` of `log`.
+    /// Notes that an entry was signed.
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn note(&self, log: &str, seq: u64, entry: StatementId) -> Result<(), Error> {
-        let sql = "INSERT INTO signed VALUES (?1, ?2, ?3) ON CONFLICT (log) DO UPDATE SET seq = ?2, entry = ?3 WHERE seq < ?2";
-        let object = entry.object();
-        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-        let written = self.0.write("write", |tx| tx.execute(sql, (log, seq, object.as_bytes())).map(drop));
-        Ok(written?)
+    pub fn note(&self, log: &str, head: &Head) -> Result<(), Error> {
+        let sql = "INSERT INTO signed VALUES (?1, ?2, ?3, ?4) \
+                   ON CONFLICT (log) DO UPDATE SET seq = ?2, entry = ?3, place = ?4 WHERE seq < ?2";
+        let object = head.entry.object();
+        let seq = i64::try_from(head.seq).unwrap_or(i64::MAX);
+        Ok(self
+            .0
+            .write("write", |tx| tx.execute(sql, (log, seq, object.as_bytes(), &head.place)).map(drop))?)
     }
 }

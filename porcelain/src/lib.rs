@@ -19,6 +19,7 @@ pub mod identity;
 pub mod inspect;
 pub mod install;
 mod ledger;
+mod log;
 pub mod maintain;
 pub mod manifest;
 pub mod mirror;

@@ -9,11 +9,10 @@ use crate::identity;
 use crate::publish::{index_ref, tag_ref};
 use crate::remote::{BytesFrom, Lookup, Remote};
 use crate::session::Session;
-use objects::claim::PackageRecord;
+use objects::claim::{IdentityRow, PackageRecord};
 use objects::disk;
 use objects::id::{PackId, StatementId, TreeId};
 use objects::limits::CONFIG_BYTES_MAX;
-use objects::name::PackageName;
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::repository::Repository;
 use plumbing::index::Index;
@@ -165,18 +164,20 @@ impl Copy<'_> {
     }
 
     fn packages(&mut self, accepted: &Accepted) -> Result<(), Error> {
-        let names = Index::open(self.repository.store(), accepted.index.root)?.names();
-        for name in names {
-            self.package(accepted, &name)?;
+        let repository = self.repository;
+        let index = Index::open(repository.store(), accepted.index.root)?;
+        for name in index.names() {
+            if let Some(record) = index.record(&name)? {
+                let owner = index.identity(record.owner)?;
+                self.package(&record, owner)?;
+            }
         }
         Ok(())
     }
 
-    fn package(&mut self, accepted: &Accepted, name: &PackageName) -> Result<(), Error> {
-        let record = Index::open(self.repository.store(), accepted.index.root)?.record(name)?;
-        let Some(record) = record else { return Ok(()) };
-        let row = Index::open(self.repository.store(), accepted.index.root)?.identity(record.owner)?;
-        if let Some(row) = row {
+    fn package(&mut self, record: &PackageRecord, owner: Option<IdentityRow>) -> Result<(), Error> {
+        let name = &record.name;
+        if let Some(row) = owner {
             self.chain(row.document)?;
         }
         for version in &record.versions {
@@ -186,13 +187,13 @@ impl Copy<'_> {
             }
             let release = &version.release;
             let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
-            let haves = crate::fetch::haves(self.repository, &record, release.tree)?;
+            let haves = crate::fetch::haves(self.repository, record, release.tree)?;
             self.tree(&format!("fetching {name} {}", release.version), wanted, &haves)?;
             self.chain(version.entry)?;
             self.edit(tag, version.entry)?;
             self.new.push(format!("{name} {}", release.version));
         }
-        self.logs(&record)
+        self.logs(record)
     }
 
     fn logs(&mut self, record: &PackageRecord) -> Result<(), Error> {

@@ -14,9 +14,18 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// A screen; `quiet` keeps warnings back too.
+    /// A screen; `quiet` keeps remarks and warnings back too.
     pub fn new(quiet: bool, bars: bool) -> Screen {
         Screen { quiet, bars: bars && !quiet && std::io::stderr().is_terminal(), bar: Mutex::default() }
+    }
+
+    /// Writes lines without tearing the bar.
+    fn above_bar(&self, write: impl FnOnce()) {
+        match self.bar().as_ref() {
+            _ if self.quiet => {}
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
     }
 
     fn bar(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
@@ -56,14 +65,12 @@ impl Reporter for Screen {
         }
     }
 
+    fn note(&self, message: &str) {
+        self.above_bar(|| super::note(message));
+    }
+
     fn warn(&self, message: &str) {
-        if self.quiet {
-            return;
-        }
-        match self.bar().as_ref() {
-            Some(bar) => bar.suspend(|| super::warn(message)),
-            None => super::warn(message),
-        }
+        self.above_bar(|| super::warn(message));
     }
 }
 

@@ -193,6 +193,14 @@ pub struct Fetched {
     pub dropped: Vec<String>,
 }
 
+/// True if a tree is in the store with all below it.
+///
+/// # Errors
+/// If the store refuses, or what it has of the tree is malformed.
+pub fn is_complete(store: &Store, wanted: Wanted) -> Result<bool, Error> {
+    Ok(Intake::begin(store, wanted, Options { jobs: 1, ..Options::default() })?.is_complete())
+}
+
 /// How often one source is asked again after it broke off without bringing anything.
 const FRUITLESS_MAX: usize = 3;
 

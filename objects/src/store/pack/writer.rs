@@ -84,8 +84,7 @@ impl PackWriter {
     /// # Errors
     /// If its files cannot be made.
     pub fn create(folder: &Path, options: Options) -> Result<PackWriter, disk::Error> {
-        let scratch = Scratch::create(folder, PART)?;
-        scratch.file().lock().doing("lock", scratch.path())?;
+        let scratch = locked_scratch(folder)?;
         let frames_path = scratch.path().with_extension("frames");
         let frames_file = File::create_new(&frames_path).doing("create", &frames_path)?;
         let (to_workers, jobs) = channel::<Job>();
@@ -222,6 +221,18 @@ impl Drop for PackWriter {
             let _ = worker.join();
         }
         let _ = disk::remove(&self.frames_path); // a leftover is harmless; gc removes it
+    }
+}
+
+/// A staging file that is ours: between making and locking it, [`salvage`] may have taken it away.
+fn locked_scratch(folder: &Path) -> Result<Scratch, disk::Error> {
+    use std::os::unix::fs::MetadataExt;
+    loop {
+        let scratch = Scratch::create(folder, PART)?;
+        scratch.file().lock().doing("lock", scratch.path())?;
+        if scratch.file().metadata().doing("read", scratch.path())?.nlink() > 0 {
+            return Ok(scratch);
+        }
     }
 }
 
