@@ -1,4 +1,5 @@
 //! Integration tests, one binary.
 
 mod archive;
+mod env;
 mod manifest;
