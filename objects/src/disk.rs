@@ -96,8 +96,12 @@ impl Scratch {
     ///
     /// # Errors
     /// If the sync or the rename fails; the file is then removed.
-    pub fn keep_as(mut self, path: &Path) -> Result<(), Error> {
+    pub fn keep_as(self, path: &Path) -> Result<(), Error> {
         self.file.sync_all().doing("sync", &self.path)?;
+        self.rename(path)
+    }
+
+    fn rename(mut self, path: &Path) -> Result<(), Error> {
         fs::rename(&self.path, path).doing("rename to", path)?;
         self.kept = true;
         Ok(())
@@ -133,11 +137,68 @@ pub fn sync_folder(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// If any step fails; the old file then stands as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let scratch = Scratch::create(folder, ".tmp")?;
-    scratch.file().write_all(bytes).doing("write", scratch.path())?;
-    scratch.keep_as(path)?;
-    sync_folder(folder)
+    write_all_whole(&[(path.to_owned(), bytes.to_vec())])
+}
+
+/// Writes several files, each whole or not at all, in order: a later one does not appear before an
+/// earlier one. Syncing them together costs about as much as syncing one.
+///
+/// # Errors
+/// If any step fails; files that have not appeared by then stand as they were.
+pub fn write_all_whole(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
+    let mut scratches = Vec::with_capacity(files.len());
+    for (path, bytes) in files {
+        let scratch = Scratch::create(folder_of(path), ".tmp")?;
+        scratch.file().write_all(bytes).doing("write", scratch.path())?;
+        scratches.push(scratch);
+    }
+    keep_all(scratches.into_iter().zip(files.iter().map(|(path, _)| path.clone())).collect())
+}
+
+/// Syncs several files together, gives them their names in order, and syncs their folders.
+///
+/// # Errors
+/// If any step fails; files that have no name by then are removed.
+pub fn keep_all(files: Vec<(Scratch, PathBuf)>) -> Result<(), Error> {
+    let syncs: Vec<(&File, &Path)> =
+        files.iter().map(|(scratch, _)| (scratch.file(), scratch.path())).collect();
+    sync_together(&syncs)?;
+    let mut folders: Vec<PathBuf> = files.iter().map(|(_, path)| folder_of(path).to_owned()).collect();
+    for (scratch, path) in files {
+        scratch.rename(&path)?;
+    }
+    folders.sort();
+    folders.dedup();
+    let mut open = Vec::with_capacity(folders.len());
+    for folder in &folders {
+        open.push(File::open(folder).doing("open", folder)?);
+    }
+    let syncs: Vec<(&File, &Path)> = open.iter().zip(folders.iter().map(PathBuf::as_path)).collect();
+    sync_together(&syncs)
+}
+
+/// Syncs several open files or folders at once: the file system writes its journal once for all.
+///
+/// # Errors
+/// The first that fails.
+pub fn sync_together(files: &[(&File, &Path)]) -> Result<(), Error> {
+    let sync = |(file, path): &(&File, &Path)| file.sync_all().doing("sync", path);
+    match files {
+        [] => Ok(()),
+        [only] => sync(only),
+        [first, rest @ ..] => std::thread::scope(|scope| {
+            let others: Vec<_> = rest.iter().map(|file| scope.spawn(move || sync(file))).collect();
+            let mut result = sync(first);
+            for other in others {
+                result = result.and(other.join().expect("syncing a file does not panic"));
+            }
+            result
+        }),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The bytes of a file, which must not be longer than `bytes_max`; None if it is absent.

@@ -84,11 +84,18 @@ impl Statements {
     /// # Errors
     /// If the disk refuses.
     pub fn insert(&self, envelope: &Envelope) -> Result<(), Error> {
-        let id = envelope.id();
-        if let Ok(Some(_)) = self.try_find(id) {
-            return Ok(());
-        }
-        Ok(disk::write_whole(&self.root.join(key(id)), &envelope.encode())?)
+        self.insert_all([envelope])
+    }
+
+    /// Keeps statements, synced together.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn insert_all<'e>(&self, envelopes: impl IntoIterator<Item = &'e Envelope>) -> Result<(), Error> {
+        let is_new = |envelope: &&Envelope| !matches!(self.try_find(envelope.id()), Ok(Some(_)));
+        let file = |envelope: &Envelope| (self.root.join(key(envelope.id())), envelope.encode());
+        let files: Vec<_> = envelopes.into_iter().filter(is_new).map(file).collect();
+        Ok(disk::write_all_whole(&files)?)
     }
 
     /// The ids of all statements, sorted.

@@ -144,9 +144,7 @@ pub fn read_chain(repository: &Repository, id: IdentityId) -> Result<Option<Chai
 /// # Errors
 /// If the disk refuses.
 pub fn keep_chain(repository: &Repository, chain: &Chain, session: &Session) -> Result<StatementId, Error> {
-    for document in chain.documents() {
-        repository.statements().insert(document.envelope())?;
-    }
+    repository.statements().insert_all(chain.documents().iter().map(|document| document.envelope()))?;
     let new = chain.head().id();
     let edit = RefEdit {
         name: ref_name(chain.id()),

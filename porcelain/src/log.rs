@@ -1,8 +1,7 @@
 //! An author's log of a package, and the index that lists it.
 //!
 //! The log of (package, signer) is one wherever it is published: a second repository goes on where
-//! the first one stands. What was signed is kept in the user's store and noted in the ledger before
-//! anybody can see it, so that a number is never signed twice (REL-042, REL-043).
+//! the first one stands. What was signed is kept in the ledger before anybody can see it, so that a number is never signed twice (REL-042, REL-043).
 //!
 //! Promises: stopped anywhere, the next publication completes what was begun.
 
@@ -23,7 +22,7 @@ use objects::object::Exists;
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::release::{Action, Entry, Release};
 use objects::repository::Repository;
-use objects::signed::Signed;
+use objects::signed::{Envelope, Signed};
 use objects::store::pack::writer::Options as PackOptions;
 use objects::summary::Summary;
 use objects::version::Version;
@@ -120,7 +119,7 @@ impl<'a> Log<'a> {
         let mut next = head;
         while let Some(id) = next {
             let signed = match self.repository.statements().find::<Entry>(id) {
-                Err(objects::statements::Error::Missing(_)) => self.session.store()?.statements().find(id)?,
+                Err(objects::statements::Error::Missing(_)) => self.own_entry(id)?.typed()?,
                 other => other?,
             };
             let entry = self.verify(&signed)?;
@@ -162,19 +161,16 @@ impl<'a> Log<'a> {
                 "it may have been restored from a backup: bring it to the newer state first, from a mirror or a newer backup",
             ));
         }
-        for (id, _) in fresh {
-            self.keep(*id)?;
-        }
+        let fresh = fresh.iter().map(|(id, _)| self.own_entry(*id)).collect::<Result<Vec<_>, _>>()?;
+        self.repository.statements().insert_all(&fresh)?;
         self.entries = all;
         self.move_head(here)
     }
 
-    /// Copies a statement from the user's store.
-    fn keep(&self, id: StatementId) -> Result<(), Error> {
-        if let Some(envelope) = self.session.store()?.statements().try_find(id)? {
-            self.repository.statements().insert(&envelope)?;
-        }
-        Ok(())
+    /// An entry that this machine signed.
+    fn own_entry(&self, id: StatementId) -> Result<Envelope, Error> {
+        let found = Ledger::open(self.session.state()?)?.entry(id)?;
+        Ok(found.ok_or(objects::statements::Error::Missing(id))?)
     }
 
     /// True if what an entry is about is in this repository.
@@ -255,9 +251,8 @@ impl<'a> Log<'a> {
         };
         let signed = Signed::sign(&entry, &[self.secret()?])?;
         let (id, seq) = (signed.id(), entry.seq);
-        self.session.store()?.statements().insert(signed.envelope())?;
-        Ledger::open(self.session.state()?)?
-            .note(&self.key(), &Head { seq, entry: id, place: self.place() })?;
+        let noted = Head { seq, entry: id, place: self.place() };
+        Ledger::open(self.session.state()?)?.note(&self.key(), &noted, signed.envelope())?;
         identity::keep_chain(self.repository, &self.chain, self.session)?;
         self.repository.statements().insert(signed.envelope())?;
         self.entries.push((id, entry));

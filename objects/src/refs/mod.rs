@@ -182,25 +182,25 @@ impl Refs {
             }
             before.push(found);
         }
-        edits.iter().zip(before).try_for_each(|(edit, old)| self.apply(edit, old, now))
-    }
-
-    fn apply(&self, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> Result<(), Error> {
-        if old == edit.new {
-            return Ok(());
-        }
-        reflog::append(&self.root, edit, old, now)?;
-        let path = self.root.join(edit.name.as_str());
-        match edit.new {
-            Some(id) => Ok(disk::write_whole(&path, format!("{id}\n").as_bytes())?),
-            None => {
-                let mut packed = self.packed()?;
-                if packed.remove(&edit.name).is_some() {
-                    self.write_packed(&packed)?;
-                }
-                Ok(disk::remove(&path)?)
+        let moved: Vec<(&RefEdit, Option<StatementId>)> =
+            edits.iter().zip(before).filter(|(edit, old)| edit.new != *old).collect();
+        reflog::append(&self.root, &moved, now)?;
+        let mut files = Vec::new();
+        for (edit, _) in &moved {
+            match edit.new {
+                Some(id) => files.push((self.root.join(edit.name.as_str()), format!("{id}\n").into_bytes())),
+                None => self.remove(&edit.name)?,
             }
         }
+        Ok(disk::write_all_whole(&files)?)
+    }
+
+    fn remove(&self, name: &RefName) -> Result<(), Error> {
+        let mut packed = self.packed()?;
+        if packed.remove(name).is_some() {
+            self.write_packed(&packed)?;
+        }
+        Ok(disk::remove(&self.root.join(name.as_str()))?)
     }
 
     /// Gathers all loose refs into `packed-refs`.

@@ -33,14 +33,24 @@ pub struct Line {
     pub message: String,
 }
 
+/// Appends a line for each edit, and syncs them together.
 pub(super) fn append(
     root: &Path,
-    edit: &RefEdit,
-    old: Option<StatementId>,
+    moved: &[(&RefEdit, Option<StatementId>)],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let path = root.join("logs").join(edit.name.as_str());
-    let text = read_text(&path)?;
+    let mut open = Vec::with_capacity(moved.len());
+    for (edit, old) in moved {
+        let path = root.join("logs").join(edit.name.as_str());
+        let file = append_line(&path, edit, *old, now)?;
+        open.push((file, path));
+    }
+    let syncs: Vec<(&File, &Path)> = open.iter().map(|(file, path)| (file, path.as_path())).collect();
+    Ok(disk::sync_together(&syncs)?)
+}
+
+fn append_line(path: &Path, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> Result<File, Error> {
+    let text = read_text(path)?;
     let before = text.lines().next_back().unwrap_or_default();
     let (old, new) = (old.unwrap_or(NOWHERE), edit.new.unwrap_or(NOWHERE));
     let message = edit.message.replace(['\n', '\t'], " ");
@@ -49,10 +59,10 @@ pub(super) fn append(
     if let Some(folder) = path.parent() {
         disk::make_folder(folder)?;
     }
-    let mut file = File::options().create(true).append(true).open(&path).doing("open", &path)?;
+    let mut file = File::options().create(true).append(true).open(path).doing("open", path)?;
     let lead = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" }; // after a cut line
-    file.write_all(format!("{lead}{line}").as_bytes()).doing("write", &path)?;
-    Ok(file.sync_all().doing("sync", &path)?)
+    file.write_all(format!("{lead}{line}").as_bytes()).doing("write", path)?;
+    Ok(file)
 }
 
 fn check(before: &str, old: &StatementId, new: &StatementId, at: Timestamp, message: &str) -> String {

@@ -270,9 +270,7 @@ fn seal(scratch: Scratch, table: &Table, ids: &[ObjectId], packs: &Path) -> Resu
     index.file().write_all(&index::encode(table, ids)).doing("write", index.path())?;
     make_read_only(&scratch)?;
     make_read_only(&index)?;
-    scratch.keep_as(&packs.join(file_name(id)))?;
-    index.keep_as(&packs.join(index_name(id)))?;
-    disk::sync_folder(packs)?;
+    disk::keep_all(vec![(scratch, packs.join(file_name(id))), (index, packs.join(index_name(id)))])?;
     Ok(id)
 }
 
