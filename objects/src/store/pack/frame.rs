@@ -17,19 +17,22 @@ const BLOCK_BYTES: usize = 128 << 10;
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 thread_local! {
-    static COMPRESSOR: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+    /// A context, and the buffer it writes to: used again, since both are large.
+    static COMPRESSOR: RefCell<(CCtx<'static>, Vec<u8>)> = RefCell::new((CCtx::create(), Vec::new()));
     static DECOMPRESSOR: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
 /// `raw` as a zstd frame at `level`; stored as it is if compressing gains less than 3 %.
 pub fn seal(raw: &[u8], level: i32) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
-    let done = COMPRESSOR.with_borrow_mut(|context| {
+    COMPRESSOR.with_borrow_mut(|(context, packed)| {
+        packed.clear();
+        packed.reserve(zstd_safe::compress_bound(raw.len()));
         let set = context.set_parameter(CParameter::CompressionLevel(level));
-        set.and_then(|_| context.compress2(&mut packed, raw))
-    });
-    done.expect("the buffer has zstd's own bound and the level is one of ours");
-    if packed.len() > raw.len() / 100 * RAW_ABOVE_PERCENT + raw.len() % 100 { stored(raw) } else { packed }
+        let done = set.and_then(|_| context.compress2(packed, raw));
+        done.expect("the buffer has zstd's own bound and the level is one of ours");
+        let gains = packed.len() <= raw.len() / 100 * RAW_ABOVE_PERCENT + raw.len() % 100;
+        if gains { packed.clone() } else { stored(raw) }
+    })
 }
 
 /// `raw` compressed against `prefix`, which the reader has.

@@ -39,7 +39,6 @@ impl Default for Options {
 }
 
 /// Objects of one frame to be.
-#[derive(Default)]
 struct Open {
     raw: Vec<u8>,
     lengths: Vec<u32>,
@@ -49,6 +48,14 @@ struct Open {
 struct Job {
     number: usize,
     content: Content,
+}
+
+/// A frame back from a compressing thread, with the memory it was made from, to be used again.
+struct Done {
+    number: usize,
+    frame: Frame,
+    stored: Vec<u8>,
+    raw: Vec<u8>,
 }
 
 enum Content {
@@ -70,7 +77,8 @@ pub struct PackWriter {
     submitted: usize,
     waiting: BTreeMap<usize, (Frame, Vec<u8>)>,
     to_workers: Option<Sender<Job>>,
-    from_workers: Receiver<(usize, Frame, Vec<u8>)>,
+    from_workers: Receiver<Done>,
+    spare: Vec<Vec<u8>>,
     workers: Vec<JoinHandle<()>>,
     in_flight_max: usize,
 }
@@ -104,6 +112,7 @@ impl PackWriter {
             waiting: BTreeMap::new(),
             to_workers: Some(to_workers),
             from_workers,
+            spare: Vec::new(),
             workers,
             in_flight_max: count + 2,
         })
@@ -134,7 +143,8 @@ impl PackWriter {
         if self.open.len() == OPEN_MAX {
             self.submit(0)?;
         }
-        self.open.push((group, Open::default()));
+        let raw = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRAME_BYTES));
+        self.open.push((group, Open { raw, lengths: Vec::new() }));
         self.open_ids.push(Vec::new());
         Ok(self.open.len() - 1)
     }
@@ -168,7 +178,12 @@ impl PackWriter {
     }
 
     fn receive(&mut self) -> Result<(), disk::Error> {
-        let (number, frame, stored) = self.from_workers.recv().expect("a worker answers every job");
+        let Done { number, frame, stored, mut raw } =
+            self.from_workers.recv().expect("a worker answers every job");
+        if raw.capacity() > 0 && self.spare.len() < OPEN_MAX {
+            raw.clear();
+            self.spare.push(raw);
+        }
         self.waiting.insert(number, (frame, stored));
         while let Some((frame, stored)) = self.waiting.remove(&self.frames.len()) {
             self.append(frame, &stored)?;
@@ -236,23 +251,19 @@ fn locked_scratch(folder: &Path) -> Result<Scratch, disk::Error> {
     }
 }
 
-fn worker(
-    jobs: Arc<Mutex<Receiver<Job>>>,
-    done: Sender<(usize, Frame, Vec<u8>)>,
-    level: i32,
-) -> JoinHandle<()> {
+fn worker(jobs: Arc<Mutex<Receiver<Job>>>, done: Sender<Done>, level: i32) -> JoinHandle<()> {
     std::thread::spawn(move || {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { number, content }) = next else { return };
-            let (frame, stored) = match content {
-                Content::Sealed(frame, stored) => (frame, stored),
+            let made = match content {
+                Content::Sealed(frame, stored) => Done { number, frame, stored, raw: Vec::new() },
                 Content::Raw(Open { raw, lengths }) => {
                     let stored = frame::seal(&raw, level);
-                    (describe(&raw, &stored, lengths, Vec::new()), stored)
+                    Done { number, frame: describe(&raw, &stored, lengths, Vec::new()), stored, raw }
                 }
             };
-            if done.send((number, frame, stored)).is_err() {
+            if done.send(made).is_err() {
                 return; // the writer was dropped
             }
         }
