@@ -73,8 +73,22 @@ pub fn check(repository: &Repository, options: Options) -> Result<Report, crate:
     let statements = check_statements(repository, &mut report)?;
     check_refs(repository, &statements, &mut report);
     let index = check_summary(repository, &statements, &mut report);
-    check_pack_list(repository, &mut report)?;
-    check_connectivity(repository, &statements, index, &mut report);
+    let reached = check_connectivity(repository, &statements, index, &mut report);
+    check_pack_list(repository, &reached, &mut report)?;
+    Ok(report)
+}
+
+/// Checks a copy that carries no refs, such as a bundle's files: everything else, data included.
+///
+/// # Errors
+/// Only if a folder cannot be listed; damage is a finding.
+pub fn check_copy(repository: &Repository) -> Result<Report, crate::repository::Error> {
+    let mut report = Report::default();
+    check_packs(repository, Options { data: true }, &mut report)?;
+    let statements = check_statements(repository, &mut report)?;
+    let index = check_summary(repository, &statements, &mut report);
+    let reached = check_connectivity(repository, &statements, index, &mut report);
+    check_pack_list(repository, &reached, &mut report)?;
     Ok(report)
 }
 
@@ -358,24 +372,34 @@ fn was_published(repository: &Repository, statements: &Known) -> bool {
     has_logs && statements.values().filter_map(index).any(|index| index.n > 0)
 }
 
-fn check_pack_list(repository: &Repository, report: &mut Report) -> Result<(), crate::repository::Error> {
+/// The list has to name the packs that readers need. One that holds nothing which refs lead to is
+/// what a failed or killed publication leaves behind; `gc` removes it.
+fn check_pack_list(
+    repository: &Repository,
+    reached: &HashSet<ObjectId>,
+    report: &mut Report,
+) -> Result<(), crate::repository::Error> {
     if repository.summary().ok().flatten().is_none() {
         return Ok(()); // a repository that nobody reads from outside needs no list
     }
     let listed: BTreeSet<_> = repository.pack_list()?.into_iter().map(|pack| pack.id).collect();
-    let packs = repository.store().packs();
-    if packs.iter().any(|pack| !listed.contains(&pack.id())) {
-        report.find(crate::repository::PACK_LIST_KEY, "it does not list every pack");
+    let (listed, hidden): (Vec<_>, Vec<_>) =
+        repository.store().packs().into_iter().partition(|pack| listed.contains(&pack.id()));
+    let is_needed =
+        |id: ObjectId| reached.contains(&id) && !listed.iter().any(|pack| pack.index().number(&id).is_some());
+    if hidden.iter().any(|pack| pack.index().ids().any(|(id, _)| is_needed(id))) {
+        report.find(crate::repository::PACK_LIST_KEY, "it does not list every pack that readers need");
     }
     Ok(())
 }
 
+/// Gives every object that refs and summary lead to.
 fn check_connectivity(
     repository: &Repository,
     statements: &Known,
     index: Option<TreeId>,
     report: &mut Report,
-) {
+) -> HashSet<ObjectId> {
     let mut roots: Vec<(String, TreeId)> =
         index.map(|tree| ("summary".to_owned(), tree)).into_iter().collect();
     for (name, id) in repository.refs().list("refs/tags/").unwrap_or_default() {
@@ -386,6 +410,7 @@ fn check_connectivity(
     for (place, tree) in roots {
         check_tree(repository.store(), &place, tree, &mut seen, report);
     }
+    seen.into_iter().map(|(_, id)| id).collect()
 }
 
 fn check_tree(
