@@ -17,8 +17,8 @@ use objects::store::pack::writer::Options;
 use objects::store::transaction::STRUCTURE;
 use objects::version::{Prereleases, Version};
 use objects::walk;
-use plumbing::transport::Key;
 use plumbing::transport::bundle;
+use plumbing::transport::{Bare, Key};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -189,8 +189,39 @@ pub fn verify(session: &Session, path: &Path, reporter: &dyn Reporter) -> Result
     let remote = crate::remote::Remote::open(session, &path.display().to_string())?;
     let target = Repository::init(&scratch.path().join("repository"))?;
     let releases = unpack(session, &remote, &target, reporter)?;
+    check_files(path, &scratch.path().join("files"))?;
     let bytes = std::fs::metadata(path).map_err(|e| objects::disk::Error::new("read", path, e))?.len();
     Ok(Outcome { path: path.to_owned(), bytes, releases })
+}
+
+/// Takes every file out of a bundle and checks them as the repository they are, so that what no
+/// reader happened to need is whole too.
+fn check_files(path: &Path, scratch: &Path) -> Result<(), Error> {
+    let file = bundle::Bundle::open(path)?;
+    drop(Repository::init(scratch)?);
+    let malformed = |why: String| Error::Malformed { path: path.to_owned(), why };
+    for key in file.keys() {
+        if !is_public(key) {
+            return Err(malformed(format!("{key} has no place in a bundle")));
+        }
+        let key = Key::new(key)?;
+        let length = file.try_size(&key)?.unwrap_or_default();
+        let bytes = file.read_range(&key, 0..length)?;
+        let to = scratch.join(key.as_str());
+        objects::disk::make_folder(to.parent().unwrap_or(scratch))?;
+        std::fs::write(&to, bytes).map_err(|e| objects::disk::Error::new("write", &to, e))?;
+    }
+    let found = objects::fsck::check_copy(&Repository::open(scratch)?)?;
+    match found.findings.first() {
+        Some(finding) => Err(malformed(format!("{}: {}", finding.place, finding.problem))),
+        None => Ok(()),
+    }
+}
+
+/// True for what a reader of a repository may ask for.
+fn is_public(key: &str) -> bool {
+    let listed = [objects::repository::SUMMARY_KEY, objects::repository::PACK_LIST_KEY];
+    listed.contains(&key) || key.starts_with("objects/pack/") || key.starts_with("statements/")
 }
 
 fn unpack(
@@ -221,8 +252,9 @@ fn unpack(
                 files_max: release.files.min(RELEASE_FILES_MAX),
                 bytes_max: release.size,
             };
-            if sync::fetch_tree(&[remote as &dyn Source], target.store(), wanted, &[], &step).is_err() {
-                continue; // the bundle was made without this version
+            match sync::fetch_tree(&[remote as &dyn Source], target.store(), wanted, &[], &step) {
+                Err(sync::Error::Incomplete { .. }) => continue, // the bundle was made without this version
+                fetched => drop(fetched?),
             }
             let chain = judge.identity(record.owner, owner.as_ref(), &lookup, &remote.shown())?;
             judge.accept_release(&accepted, &record, row, &chain, &lookup, &remote.shown())?;
