@@ -87,6 +87,9 @@ fn push_files(repository: &Repository, path: &Path) -> Result<Option<u64>, Error
     if old.as_deref() == Some(&bytes) {
         return Ok(None);
     }
+    if let Some(old) = &old {
+        check_grown(repository, &objects::summary::Summary::decode(old)?, path)?;
+    }
     let mut sent = 0;
     let mut copy = |name: &str| -> Result<(), Error> {
         let key = Key::new(name)?;
@@ -110,6 +113,36 @@ fn push_files(repository: &Repository, path: &Path) -> Result<Option<u64>, Error
     folder.write(&key(objects::repository::PACK_LIST_KEY)?, &mut list.as_slice())?;
     folder.swap(&key(objects::repository::SUMMARY_KEY)?, old.as_deref(), &bytes)?;
     Ok(Some(sent + (list.len() + bytes.len()) as u64))
+}
+
+/// A folder has nobody who judges, so the pusher makes sure not to take a state back.
+fn check_grown(
+    repository: &Repository,
+    theirs: &objects::summary::Summary,
+    path: &Path,
+) -> Result<(), Error> {
+    let ours =
+        repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
+    if theirs.repository != ours.repository {
+        return Err(Error::Refused {
+            code: "E-SCOPE",
+            what: format!("{} holds another repository: {}", path.display(), theirs.repository),
+            hint: "push into a folder of your own".into(),
+        });
+    }
+    let (new, old) = (peek(&ours.index)?, peek(&theirs.index)?);
+    let mut next = Some(ours.index.id());
+    while let Some(id) = next.filter(|id| *id != theirs.index.id()) {
+        let envelope = repository.statements().try_find(id)?;
+        next = envelope.as_ref().and_then(plumbing::sync::serve::previous);
+    }
+    match next {
+        Some(_) => Ok(()),
+        None => Err(Error::conflict(
+            format!("{} has index {}, which index {} here did not grow from", path.display(), old.n, new.n),
+            "this repository is behind, or was restored from a backup: fetch the newer state first",
+        )),
+    }
 }
 
 #[cfg(feature = "net")]
