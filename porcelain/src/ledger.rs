@@ -42,7 +42,7 @@ impl<'a> Ledger<'a> {
     /// If the database cannot be read.
     pub fn head(&self, log: &str) -> Result<Option<Head>, Error> {
         let found = self.0.read("read", |view| {
-            let mut query = view.prepare("SELECT seq, entry, place FROM heads WHERE log = ?1")?;
+            let mut query = view.prepare("SELECT seq, entry, place FROM ledger_heads WHERE log = ?1")?;
             let mut rows = query.query([log])?;
             rows.next()?
                 .map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, String>(2)?)))
@@ -59,13 +59,13 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// If the database cannot be written.
     pub fn note(&self, log: &str, head: &Head, envelope: &Envelope) -> Result<(), Error> {
-        let move_head = "INSERT INTO heads VALUES (?1, ?2, ?3, ?4) \
+        let move_head = "INSERT INTO ledger_heads VALUES (?1, ?2, ?3, ?4) \
                          ON CONFLICT (log) DO UPDATE SET seq = ?2, entry = ?3, place = ?4 WHERE seq < ?2";
         let object = head.entry.object();
         let seq = i64::try_from(head.seq).unwrap_or(i64::MAX);
         Ok(self.0.write("write", |tx| {
             tx.execute(
-                "INSERT OR IGNORE INTO entries VALUES (?1, ?2)",
+                "INSERT OR IGNORE INTO ledger_entries VALUES (?1, ?2)",
                 (object.as_bytes(), envelope.encode()),
             )?;
             tx.execute(move_head, (log, seq, object.as_bytes(), &head.place)).map(drop)
@@ -78,7 +78,7 @@ impl<'a> Ledger<'a> {
     /// If the database cannot be read.
     pub fn entry(&self, id: StatementId) -> Result<Option<Envelope>, Error> {
         let found = self.0.read("read", |view| {
-            let mut query = view.prepare("SELECT envelope FROM entries WHERE id = ?1")?;
+            let mut query = view.prepare("SELECT envelope FROM ledger_entries WHERE id = ?1")?;
             let mut rows = query.query([id.object().as_bytes()])?;
             rows.next()?.map(|row| row.get::<_, Vec<u8>>(0)).transpose()
         })?;
