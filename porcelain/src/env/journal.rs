@@ -103,11 +103,8 @@ impl Journal {
 }
 
 fn apply_link(layout: &Layout, LinkEdit { link, tree }: &LinkEdit) -> Result<(), disk::Error> {
-    let standing = links::standing(layout, link)?;
-    let Some(cid) = tree.map(Cid::of) else {
-        return if matches!(standing, Standing::Ours(_)) { links::remove(layout, link) } else { Ok(()) };
-    };
-    let in_the_way = match standing {
+    let Some(cid) = tree.map(Cid::of) else { return links::remove(layout, link) };
+    let in_the_way = match links::standing(layout, link)? {
         Standing::Ours(stands) if stands == cid => return Ok(()),
         Standing::Ours(_) | Standing::Absent => links::blocked_by(layout, link)?,
         Standing::Folder | Standing::Other => Some(link.path(layout)),
@@ -128,8 +125,8 @@ fn left_alone(path: &Path) {
 /// who looks just then finds the journal.
 fn apply_index(layout: &Layout, staged: &Path, watch: Watch) -> Result<(), disk::Error> {
     let (current, aside) = (layout.index_db(), layout.tmp().join("index-db-before"));
-    if staged.exists() {
-        if !aside.exists() {
+    if stands(staged)? {
+        if !stands(&aside)? {
             watch("index aside");
             rename_once(&current, &aside)?;
         }
@@ -140,17 +137,31 @@ fn apply_index(layout: &Layout, staged: &Path, watch: Watch) -> Result<(), disk:
     remove_folder(&aside)
 }
 
+/// True if something stands there; a disk that cannot tell is an error, since much hangs on it.
+fn stands(path: &Path) -> Result<bool, disk::Error> {
+    path.try_exists().doing("look at", path)
+}
+
 fn apply_wanted(layout: &Layout, staged: &StagedWanted) -> Result<(), disk::Error> {
     let (from, to) = (layout.tmp().join(staged.file.as_str()), layout.wanted());
-    // A file that cannot be read is not what the new one was made from either.
-    let found = disk::try_read(&to, CONFIG_BYTES_MAX);
-    if found.is_ok_and(|bytes| bytes.map(|bytes| ObjectId::of(&bytes)) == staged.over) {
+    if is_still(&to, staged.over)? {
         return rename_once(&from, &to);
     }
-    if from.exists() {
+    if stands(&from)? {
         left_alone(&to);
     }
     disk::remove(&from)
+}
+
+/// True if the file is as it was, that is `over`, or absent for none.
+fn is_still(path: &Path, over: Option<ObjectId>) -> Result<bool, disk::Error> {
+    if stands(path)? {
+        let found = path.metadata().doing("look at", path)?;
+        if !found.is_file() || found.len() > CONFIG_BYTES_MAX as u64 {
+            return Ok(false);
+        }
+    }
+    Ok(disk::try_read(path, CONFIG_BYTES_MAX)?.map(|bytes| ObjectId::of(&bytes)) == over)
 }
 
 /// Renames a file or folder, unless that was done before.

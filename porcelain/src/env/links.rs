@@ -207,13 +207,23 @@ fn make_folders(layout: &Layout, link: &LinkName) -> Result<(), disk::Error> {
     disk::make_folder(link.path(layout).parent().unwrap_or(&layout.root))
 }
 
-/// Removes a link of ours, and the folders around it that are then empty.
+/// Removes a link of ours, if it still stands, and the folders around it that are then empty.
 pub(super) fn remove(layout: &Layout, link: &LinkName) -> Result<(), disk::Error> {
-    disk::remove(&link.path(layout))?;
+    match standing(layout, link)? {
+        Standing::Ours(_) => disk::remove(&link.path(layout))?,
+        Standing::Absent => {}
+        Standing::Folder | Standing::Other => return Ok(()),
+    }
+    if blocked_by(layout, link)?.is_some() {
+        return Ok(()); // what would follow leads through a link
+    }
     let mut folders: Vec<&str> = link.folders().collect();
     while let Some(folder) = folders.pop() {
-        if std::fs::remove_dir(layout.links().join(folder)).is_err() {
-            break; // something else stands in it
+        let path = layout.links().join(folder);
+        match std::fs::remove_dir(&path) {
+            Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => break,
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            removed => removed.doing("remove folder", &path)?,
         }
     }
     Ok(())

@@ -93,9 +93,7 @@ impl Environment {
     }
 
     fn begin_writing(&self, lock: File, watch: Watch) -> Result<Writer<'_>, Error> {
-        if let Some(journal) = Journal::read(&self.layout)? {
-            journal.apply(&self.layout, watch)?;
-        }
+        self.settle(watch)?;
         let tmp = self.layout.tmp();
         for name in disk::list(&tmp)? {
             let path = tmp.join(name);
@@ -106,6 +104,14 @@ impl Environment {
         }
         disk::make_folder(&tmp)?;
         Ok(Writer { environment: self, _lock: lock })
+    }
+
+    /// Completes what a process that was killed, or that the disk refused, had begun.
+    fn settle(&self, watch: Watch) -> Result<(), Error> {
+        match Journal::read(&self.layout)? {
+            Some(journal) => journal.apply(&self.layout, watch),
+            None => Ok(()),
+        }
     }
 }
 
@@ -213,6 +219,7 @@ impl Writer<'_> {
     /// As [`Writer::switch`], telling each step. For tests that end the process there.
     #[doc(hidden)]
     pub fn switch_watched(&self, change: Change, watch: Watch) -> Result<Generation, Error> {
+        self.environment.settle(watch)?;
         let plan = self.environment.plan_switch(&change)?;
         self.carry_out(plan, change, watch)
     }
@@ -226,6 +233,7 @@ impl Writer<'_> {
     /// [`Environment::plan_switch`].
     pub fn rollback(&self, to: Option<u64>, now: Timestamp) -> Result<Generation, Error> {
         let environment = self.environment;
+        environment.settle(&mut |_| {})?;
         let base = environment.head()?;
         let before = || environment.history_numbers().map(|all| all.into_iter().rfind(|n| *n < base));
         let to = match to {
@@ -251,6 +259,7 @@ impl Writer<'_> {
     /// # Errors
     /// If the disk refuses.
     pub fn replace_index_db(&self, index_db: Staged) -> Result<(), Error> {
+        self.environment.settle(&mut |_| {})?;
         self.sync_all()?;
         let journal = Journal { index_db: Some(index_db.name), ..Journal::default() };
         journal.write(&self.environment.layout)?;

@@ -1,7 +1,7 @@
 //! Processes that end anywhere, and processes that come at once.
 
 use super::support::{World, lockfile, materialise, now, package, packages};
-use porcelain::env::{Change, Environment, Installed, WantedPackage};
+use porcelain::env::{Change, Environment, Error, Installed, WantedPackage, Writer};
 use rustix::process::{Signal, getpid, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,11 @@ const CHILD: &str = "PKG_TEST_CHILD";
 
 /// Runs one of the functions below in a process of its own.
 fn child(role: &str, folder: &Path, number: usize) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    child_under(Command::new(std::env::current_exe().unwrap()), role, folder, number)
+}
+
+fn child_under(mut command: Command, role: &str, folder: &Path, number: usize) -> Child {
+    command
         .args(["env::crash::as_child", "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, format!("{role} {number} {}", folder.display()))
         .stdout(Stdio::piped())
@@ -76,12 +80,15 @@ fn world() -> World {
 
 /// From the old state to the new one.
 fn switch(env: &Environment, watch: porcelain::env::Watch) {
-    let writer = env.lock_exclusive().unwrap();
-    materialise(&writer, &after());
+    switch_by(&env.lock_exclusive().unwrap(), watch);
+}
+
+fn switch_by(writer: &Writer<'_>, watch: porcelain::env::Watch) {
+    materialise(writer, &after());
     let index = writer.stage().unwrap();
     fs::create_dir(index.path()).unwrap();
     fs::write(index.path().join("names"), "new").unwrap();
-    let mut edit = env.edit_wanted().unwrap();
+    let mut edit = writer.environment().edit_wanted().unwrap();
     edit.set(&"dict".parse().unwrap(), &WantedPackage::of_version("^2".parse().unwrap()));
     let mut change = Change::of_packages(1, after(), "update", now());
     change.lockfile = Some(lockfile(&after()));
@@ -138,6 +145,60 @@ fn killed_anywhere_it_is_old_or_new() {
     assert!(olds >= 4 && news >= 10, "{olds} old, {news} new");
 }
 
+/// REL-004 by method M1: killed at any call that changes the disk. Needs strace, and the right to use
+/// it; the test above goes without.
+#[test]
+fn killed_at_any_system_call_it_is_old_or_new() {
+    let probe = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let reference = world();
+    let old = seen(&reference);
+    switch(&reference.env, &mut |_| {});
+    let new = seen(&reference);
+    for call in ["rename", "symlink", "unlink", "rmdir"] {
+        for count in 1.. {
+            let world = world();
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:signal=KILL:when={count}")]);
+            strace.arg(std::env::current_exe().unwrap());
+            let traced = child_under(strace, "switch", world.env.root(), usize::MAX);
+            let status = traced.wait_with_output().unwrap().status;
+            assert!(world.all_links_resolve(), "killed at {call} {count}");
+            Environment::open(world.env.root()).unwrap();
+            let now = seen(&world);
+            assert!(now == old || now == new, "killed at {call} {count}: {now:#?}");
+            if status.success() {
+                assert_eq!(now, new);
+                break;
+            }
+            assert!(count < 200);
+        }
+    }
+}
+
+/// What the disk refused halfway is completed before anything else is done, by the same writer too.
+#[test]
+fn a_switch_that_stopped_halfway_is_completed_before_the_next() {
+    let reference = world();
+    switch(&reference.env, &mut |_| {});
+    let world = world();
+    let writer = world.env.lock_exclusive().unwrap();
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut links = 0;
+        switch_by(&writer, &mut |step| {
+            links += usize::from(step == "link");
+            assert!(links < 2, "stopped on purpose");
+        });
+    }));
+    assert!(stopped.is_err() && world.path(".pkgs/journal").exists());
+    let error = writer.switch(Change::of_packages(1, Vec::new(), "test", now())).unwrap_err();
+    assert!(matches!(error, Error::Moved { expected: 1, found: 2 }), "{error:?}");
+    assert_eq!(seen(&world), seen(&reference));
+}
+
 /// REL-004: so it is if the process that completes it is killed as well, anywhere.
 #[test]
 fn killed_while_completing_it_is_completed_later() {
@@ -182,6 +243,22 @@ fn completing_leaves_what_a_person_did_meanwhile() {
     assert_eq!(fs::read_to_string(world.path("pkgs/new/one/work")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(world.path("pkg.cfg.toml")).unwrap(), "# mine\n");
     assert!(!world.path(".pkgs/journal").exists());
+}
+
+/// REL-004: between the removal of a link and that of the folder around it, which another link needs.
+#[test]
+fn an_emptied_folder_does_not_stop_the_completion() {
+    let reference = world();
+    switch(&reference.env, &mut |_| {});
+    let world = world();
+    let journal = (0..).find(|step| {
+        run("switch", world.env.root(), *step);
+        world.path(".pkgs/journal").exists()
+    });
+    assert!(journal.is_some());
+    fs::remove_file(world.path("pkgs/acme/web")).unwrap();
+    Environment::open(world.env.root()).unwrap();
+    assert_eq!(seen(&world), seen(&reference));
 }
 
 fn hold(folder: &Path) {
