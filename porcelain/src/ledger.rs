@@ -9,7 +9,8 @@ use plumbing::trust::{Database, State};
 
 const ROOM: &str = "ledger";
 const STEPS: &[&str] = &[
-    "CREATE TABLE signed (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL, place TEXT NOT NULL) STRICT",
+    "CREATE TABLE ledger_heads (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL, place TEXT NOT NULL) STRICT;
+     CREATE TABLE ledger_entries (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 /// The newest entry that was signed in a log.
