@@ -2,7 +2,8 @@
 //!
 //! For every file that changed, the file of the same path in a tree the receiver has serves as base;
 //! failing that, the file whose path differs only in digits (a version in a folder's or library's
-//! name). Small files travel together, each with its old self in the prefix; large ones in segments,
+//! name); failing that, a file that is gone, of the same extension and about the same size, whose path
+//! has most in common with the new one (a hash in a library's name). Small files travel together, each with its old self in the prefix; large ones in segments,
 //! each with the neighbourhood of its place in the old file.
 //!
 //! Promises: a plan names every chunk that was asked for exactly once.
@@ -70,7 +71,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let mut planner = Planner {
         find,
-        bases: Bases::read(find, haves)?,
+        bases: Bases::read(find, haves, tree)?,
         left: needed.clone(),
         shared: Segment::default(),
         plan: Plan::default(),
@@ -84,11 +85,16 @@ pub fn plan(
 struct Bases {
     by_path: HashMap<String, Entry>,
     by_blanked: HashMap<String, Entry>,
+    /// Those that the new tree does not have, by extension.
+    gone: HashMap<String, Vec<(String, Entry)>>,
 }
 
+/// Most files of one extension that are compared with a new one.
+const GONE_MAX: usize = 1_024;
+
 impl Bases {
-    fn read(find: &dyn Find, haves: &[TreeId]) -> Result<Bases, Error> {
-        let mut bases = Bases { by_path: HashMap::new(), by_blanked: HashMap::new() };
+    fn read(find: &dyn Find, haves: &[TreeId], tree: TreeId) -> Result<Bases, Error> {
+        let mut bases = Bases { by_path: HashMap::new(), by_blanked: HashMap::new(), gone: HashMap::new() };
         for tree in haves {
             walk::visit::<ObjectError>(find, *tree, RELEASE_FILES_MAX, &mut |path, entry| {
                 if entry.mode.is_file() && entry.size > 0 {
@@ -98,12 +104,49 @@ impl Bases {
                 Ok(())
             })?;
         }
+        let mut still = HashSet::new();
+        walk::visit::<ObjectError>(find, tree, RELEASE_FILES_MAX, &mut |path, _| {
+            still.insert(path.to_owned());
+            Ok(())
+        })?;
+        let mut gone: Vec<_> = bases.by_path.iter().filter(|(path, _)| !still.contains(*path)).collect();
+        gone.sort_by_key(|(path, _)| *path);
+        for (path, entry) in gone {
+            let alike = bases.gone.entry(extension(path).to_owned()).or_default();
+            if alike.len() < GONE_MAX {
+                alike.push((path.clone(), entry.clone()));
+            }
+        }
         Ok(bases)
     }
 
-    fn of(&self, path: &str) -> Option<&Entry> {
-        self.by_path.get(path).or_else(|| self.by_blanked.get(&blank_digits(path)))
+    fn of(&self, path: &str, size: u64) -> Option<&Entry> {
+        let named = self.by_path.get(path).or_else(|| self.by_blanked.get(&blank_digits(path)));
+        named.or_else(|| self.most_alike(path, size))
     }
+
+    /// Among the files that are gone, the one that the new file most likely was.
+    fn most_alike(&self, path: &str, size: u64) -> Option<&Entry> {
+        let alike = self.gone.get(extension(path))?;
+        let near = alike.iter().filter(|(_, entry)| entry.size / 2 <= size && size / 2 <= entry.size);
+        let best = near.max_by_key(|(old, entry)| (common(old, path), u64::MAX - entry.size.abs_diff(size)));
+        best.filter(|(old, _)| common(old, path) * 2 >= path.len()).map(|(_, entry)| entry)
+    }
+}
+
+/// What stands behind the last dot of a path's last part.
+fn extension(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+/// How many bytes two paths share at their beginning and end.
+fn common(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let start = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let rest = a.len().min(b.len()) - start;
+    let end = a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
+    start + end
 }
 
 /// `path` with every run of digits as one `#`.
@@ -136,7 +179,12 @@ impl Planner<'_> {
         if !pieces.iter().any(|piece| self.left.contains(&piece.0.object())) {
             return Ok(());
         }
-        match self.bases.of(path).filter(|base| base.id != entry.id && entry.mode.is_file()).cloned() {
+        match self
+            .bases
+            .of(path, entry.size)
+            .filter(|base| base.id != entry.id && entry.mode.is_file())
+            .cloned()
+        {
             None => self.without_base(&pieces),
             Some(base) if entry.size <= WHOLE_BYTES && base.size <= WHOLE_BYTES => self.small(&pieces, &base),
             Some(base) => self.large(&pieces, &base)?,
