@@ -70,10 +70,16 @@ impl Blob {
         if is_tagged(bytes, FAN) {
             let Rows(_, size, runs) = decode_rows::<Run>("blob fan", FAN, bytes)?;
             check_sum("blob fan", size, runs.iter().map(|run| run.2))?;
+            if runs.len() < 2 {
+                return Err(Error::malformed("blob fan", "it has fewer than two runs"));
+            }
             Ok(Blob::Fan { size, runs })
         } else {
             let Rows(_, size, pieces) = decode_rows::<Piece>("blob", BLOB, bytes)?;
             check_sum("blob", size, pieces.iter().map(|piece| piece.1))?;
+            if pieces.is_empty() {
+                return Err(Error::malformed("blob", "it has no chunk"));
+            }
             Ok(Blob::Chunks { size, pieces })
         }
     }

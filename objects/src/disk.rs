@@ -72,7 +72,7 @@ impl Scratch {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{}-{n}{suffix}", std::process::id()));
+            let path = folder.join(format!(".{}-{n}{suffix}", std::process::id()));
             match File::options().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(Scratch { path, file, kept: false }),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -146,6 +146,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// If any step fails; files that have not appeared by then stand as they were.
 pub fn write_all_whole(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
+    files.chunks(TOGETHER_MAX).try_for_each(write_group)
+}
+
+fn write_group(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     let mut scratches = Vec::with_capacity(files.len());
     for (path, bytes) in files {
         let scratch = Scratch::create(folder_of(path), ".tmp")?;
@@ -177,6 +181,9 @@ pub fn keep_all(files: Vec<(Scratch, PathBuf)>) -> Result<(), Error> {
     sync_together(&syncs)
 }
 
+/// Most files that are open and synced at once.
+pub const TOGETHER_MAX: usize = 32;
+
 /// Syncs several open files or folders at once: the file system writes its journal once for all.
 ///
 /// # Errors
@@ -186,6 +193,7 @@ pub fn sync_together(files: &[(&File, &Path)]) -> Result<(), Error> {
     match files {
         [] => Ok(()),
         [only] => sync(only),
+        many if many.len() > TOGETHER_MAX => many.chunks(TOGETHER_MAX).try_for_each(sync_together),
         [first, rest @ ..] => std::thread::scope(|scope| {
             let others: Vec<_> = rest.iter().map(|file| scope.spawn(move || sync(file))).collect();
             let mut result = sync(first);

@@ -220,9 +220,14 @@ impl FromStr for PackageName {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split('/').find_map(label_fault) {
-            None if text.len() <= PACKAGE_NAME_BYTES_MAX => Ok(PackageName(text.to_owned())),
-            None => Err(package_error(text, "it is longer than 255 bytes")),
             Some(why) => Err(package_error(text, why)),
+            None if text.len() > PACKAGE_NAME_BYTES_MAX => {
+                Err(package_error(text, "it is longer than 255 bytes"))
+            }
+            None if EntryName::new(text.replace('/', "~")).is_err() => {
+                Err(package_error(text, "it stands for a control folder"))
+            }
+            None => Ok(PackageName(text.to_owned())),
         }
     }
 }

@@ -4,8 +4,12 @@
 //! `window` items are in flight, so memory is bounded.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
+
+/// What `work` gave, or the panic it ended in, which is the taker's too.
+type Outcome<R> = std::thread::Result<R>;
 
 /// How many threads there are for computing.
 pub fn default_jobs() -> usize {
@@ -27,7 +31,7 @@ pub fn ordered<T: Send, R: Send, E>(
     let window = jobs * 4;
     let (permits, released) = sync_channel::<()>(window);
     let (to_workers, items) = sync_channel::<(usize, T)>(window);
-    let (to_taker, results) = sync_channel::<(usize, R)>(window);
+    let (to_taker, results) = sync_channel::<(usize, Outcome<R>)>(window);
     let items = Mutex::new(items);
     std::thread::scope(|scope| {
         scope.spawn(move || feed(input, &permits, &to_workers));
@@ -50,20 +54,21 @@ fn feed<T>(input: impl Iterator<Item = T>, permits: &SyncSender<()>, to_workers:
 
 fn labour<T, R>(
     items: &Mutex<Receiver<(usize, T)>>,
-    to_taker: &SyncSender<(usize, R)>,
+    to_taker: &SyncSender<(usize, Outcome<R>)>,
     work: &(impl Fn(T) -> R + Sync),
 ) {
     loop {
         let next = items.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, item)) = next else { return };
-        if to_taker.send((number, work(item))).is_err() {
+        let done = catch_unwind(AssertUnwindSafe(|| work(item)));
+        if to_taker.send((number, done)).is_err() {
             return;
         }
     }
 }
 
 fn take_in_order<R, E>(
-    results: Receiver<(usize, R)>,
+    results: Receiver<(usize, Outcome<R>)>,
     released: Receiver<()>,
     take: &mut impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -72,7 +77,7 @@ fn take_in_order<R, E>(
     for (number, result) in results {
         waiting.insert(number, result);
         while let Some(result) = waiting.remove(&next) {
-            take(result)?;
+            take(result.unwrap_or_else(|panic| resume_unwind(panic)))?;
             next += 1;
             let _ = released.recv();
         }

@@ -187,6 +187,7 @@ impl Repository {
     pub fn lock_shared(&self) -> Result<Lock, Error> {
         let (file, path) = self.lock_file()?;
         file.lock_shared().doing("lock", &path)?;
+        self.store.refresh()?; // while we waited, packs may have gone
         Ok(Lock(file))
     }
 
@@ -196,6 +197,20 @@ impl Repository {
     /// If the lock file refuses.
     pub fn lock_exclusive(&self) -> Result<Lock, Error> {
         let (file, path) = self.lock_file()?;
+        file.lock().doing("lock", &path)?;
+        self.store.refresh()?;
+        Ok(Lock(file))
+    }
+
+    /// Waits until nobody else signs for this repository: an index is made from the one before, so
+    /// two made at once would carry one number.
+    ///
+    /// # Errors
+    /// If the lock file refuses.
+    pub fn lock_signing(&self) -> Result<Lock, Error> {
+        let path = self.root.join("sign.lock");
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).doing("open", &path)?;
         file.lock().doing("lock", &path)?;
         Ok(Lock(file))
     }

@@ -169,6 +169,9 @@ impl Tree {
         if is_tagged(bytes, FAN) {
             let runs = decode_rows::<Run>("tree fan", FAN, bytes)?;
             check_sorted(runs.iter().map(|run| &run.0))?;
+            if runs.len() < 2 {
+                return Err(Error::malformed("tree fan", "it has fewer than two runs"));
+            }
             Ok(Tree::Fan(runs))
         } else {
             let entries = decode_rows::<Entry>("tree", TREE, bytes)?;

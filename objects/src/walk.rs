@@ -76,11 +76,17 @@ pub fn pieces(find: &dyn Find, entry: &Entry) -> Result<Vec<Piece>, Error> {
     }
     let id = BlobId::new(entry.id);
     let pieces = blob_pieces(find, id)?;
+    if pieces.len() == 1 {
+        return Err(blob_fault(id, "a file of one chunk has no blob"));
+    }
     if pieces.iter().map(|piece| piece.1).sum::<u64>() != entry.size {
         return Err(blob_fault(id, "it has another size than its entry says"));
     }
     Ok(pieces)
 }
+
+/// Most chunks of one blob that are held in memory: of a file of 256 GiB.
+const PIECES_MAX: u64 = 16 << 20;
 
 /// The chunks of a blob, its runs joined.
 ///
@@ -93,6 +99,9 @@ pub fn blob_pieces(find: &dyn Find, id: BlobId) -> Result<Vec<Piece>, Error> {
     };
     let mut all = Vec::new();
     for (run, count, bytes) in runs {
+        if all.len() as u64 + count > PIECES_MAX {
+            return Err(Error::Limit { what: "number of chunks of blob", id: id.object(), max: PIECES_MAX });
+        }
         match blob(find, run)? {
             Blob::Chunks { size, pieces } if pieces.len() as u64 == count && size == bytes => {
                 all.extend(pieces)
@@ -323,9 +332,17 @@ impl Walk<'_> {
 /// # Errors
 /// Those of `find`.
 pub fn read_range(find: &dyn Find, part: &Base, out: &mut Vec<u8>) -> Result<(), Error> {
+    read_pieces(find, &blob_pieces(find, BlobId::new(part.id))?, part, out)
+}
+
+/// As [`read_range`], of a blob whose chunks are known to be `pieces`.
+///
+/// # Errors
+/// Those of `find`.
+pub fn read_pieces(find: &dyn Find, pieces: &[Piece], part: &Base, out: &mut Vec<u8>) -> Result<(), Error> {
     let end = part.start.saturating_add(part.len);
     let mut at = 0u64;
-    for (chunk, len) in blob_pieces(find, BlobId::new(part.id))? {
+    for (chunk, len) in pieces.iter().copied() {
         let next = at + len;
         if next > part.start && at < end {
             let bytes = find.find(Kind::Chunk, &chunk.object())?;

@@ -92,10 +92,12 @@ pub struct Outcome {
 /// those of reading, signing and writing.
 pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.to).map_err(|error| no_repository(error, &request.to))?;
+    let _signing = session.lock_signing()?;
+    let _alone = repository.lock_signing()?;
+    let _lock = repository.lock_shared()?;
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
-    let _lock = repository.lock_shared()?;
     let mut log = Log::open(session, &repository, own, &manifest.name)?;
 
     let (ingested, written) = ingest_source(session, &repository, &source, request, reporter)?;

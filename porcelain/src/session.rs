@@ -134,6 +134,14 @@ impl Session {
         Ok(self.state.get_or_init(|| state))
     }
 
+    /// Waits until no other command of this user signs: the ledger is read before a number is used.
+    ///
+    /// # Errors
+    /// If the lock file refuses.
+    pub fn lock_signing(&self) -> Result<objects::repository::Lock, Error> {
+        Ok(self.store()?.lock_signing()?)
+    }
+
     /// The user's secret keys.
     ///
     /// # Errors

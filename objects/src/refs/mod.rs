@@ -86,11 +86,7 @@ impl FromStr for RefName {
     fn from_str(text: &str) -> Result<Self, Error> {
         let part_fits = |part: &str| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~+!-".contains(&b);
-            !part.is_empty()
-                && part.len() <= 255
-                && !part.starts_with('.')
-                && !part.ends_with(".tmp")
-                && part.bytes().all(plain)
+            !part.is_empty() && part.len() <= 255 && !part.starts_with('.') && part.bytes().all(plain)
         };
         let parts: Vec<&str> = text.split('/').collect();
         if (2..=8).contains(&parts.len()) && parts[0] == "refs" && parts.iter().all(|part| part_fits(part)) {

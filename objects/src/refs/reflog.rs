@@ -39,6 +39,10 @@ pub(super) fn append(
     moved: &[(&RefEdit, Option<StatementId>)],
     now: Timestamp,
 ) -> Result<(), Error> {
+    moved.chunks(disk::TOGETHER_MAX).try_for_each(|group| append_group(root, group, now))
+}
+
+fn append_group(root: &Path, moved: &[(&RefEdit, Option<StatementId>)], now: Timestamp) -> Result<(), Error> {
     let mut open = Vec::with_capacity(moved.len());
     for (edit, old) in moved {
         let path = root.join("logs").join(edit.name.as_str());
@@ -50,7 +54,8 @@ pub(super) fn append(
 }
 
 fn append_line(path: &Path, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> Result<File, Error> {
-    let text = read_text(path)?;
+    let mut text = read_text(path)?;
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1)); // a line cut by a full disk or a crash
     let before = text.lines().next_back().unwrap_or_default();
     let (old, new) = (old.unwrap_or(NOWHERE), edit.new.unwrap_or(NOWHERE));
     let message = edit.message.replace(['\n', '\t'], " ");
@@ -60,8 +65,8 @@ fn append_line(path: &Path, edit: &RefEdit, old: Option<StatementId>, now: Times
         disk::make_folder(folder)?;
     }
     let mut file = File::options().create(true).append(true).open(path).doing("open", path)?;
-    let lead = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" }; // after a cut line
-    file.write_all(format!("{lead}{line}").as_bytes()).doing("write", path)?;
+    file.set_len(text.len() as u64).doing("write", path)?;
+    file.write_all(line.as_bytes()).doing("write", path)?;
     Ok(file)
 }
 

@@ -177,6 +177,10 @@ pub fn sweep_staging(store: &Store) -> Result<u64, disk::Error> {
     let mut freed = 0;
     for name in disk::list(&folder)? {
         let path = folder.join(&name);
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).map_err(|e| disk::Error::new("remove", &path, e))?; // an archive, unpacked
+            continue;
+        }
         let Ok(file) = std::fs::File::open(&path) else { continue };
         let guard = folder.join(name.replace(".frames", ".part"));
         let guarded = std::fs::File::open(&guard).is_ok_and(|part| part.try_lock_shared().is_err());

@@ -47,6 +47,8 @@ pub struct Intake<'s> {
     expected: HashMap<ObjectId, Kind>,
     chunks: HashMap<ObjectId, u64>,
     rows: u64,
+    pieces: u64,
+    wanted_bytes: u64,
 }
 
 impl<'s> Intake<'s> {
@@ -65,6 +67,8 @@ impl<'s> Intake<'s> {
             expected: HashMap::new(),
             chunks: HashMap::new(),
             rows: 0,
+            pieces: 0,
+            wanted_bytes: 0,
         };
         intake.learn("the local store", vec![(Kind::Tree, wanted.tree.object())])?;
         Ok(intake)
@@ -243,9 +247,16 @@ impl<'s> Intake<'s> {
     }
 
     fn learn_blob(&mut self, from: &str, blob: Blob, queue: &mut Vec<(Kind, ObjectId)>) -> Result<(), Error> {
+        if blob.size() > self.wanted.bytes_max {
+            return Err(self.too_much(from, "a file larger than the whole"));
+        }
         match blob {
-            Blob::Fan { runs, .. } => queue.extend(runs.iter().map(|run| (Kind::Blob, run.0.object()))),
+            Blob::Fan { runs, .. } => {
+                self.count_pieces(from, runs.len())?;
+                queue.extend(runs.iter().map(|run| (Kind::Blob, run.0.object())));
+            }
             Blob::Chunks { pieces, .. } => {
+                self.count_pieces(from, pieces.len())?;
                 for (chunk, len) in pieces {
                     self.want_chunk(from, chunk.object(), len)?;
                 }
@@ -258,8 +269,29 @@ impl<'s> Intake<'s> {
         if len > self.wanted.bytes_max {
             return Err(self.too_much(from, "a chunk larger than the whole"));
         }
-        if !self.contains(&id) {
-            self.chunks.insert(id, len);
+        let here = self.store.locate(&id).map(|(pack, number)| pack.table().place(number).range.len() as u64);
+        match here.or(self.chunks.get(&id).copied()) {
+            Some(known) if known != len => {
+                let reason = format!("chunk {id} has {known} bytes, its file says {len}");
+                return Err(super::message::malformed(from, reason));
+            }
+            Some(_) => return Ok(()),
+            None if self.transaction.contains(&id) => return Ok(()),
+            None => {}
+        }
+        self.chunks.insert(id, len);
+        self.wanted_bytes = self.wanted_bytes.saturating_add(len);
+        if self.wanted_bytes > self.wanted.bytes_max {
+            return Err(self.too_much(from, "more bytes"));
+        }
+        Ok(())
+    }
+
+    /// No chunk is empty, so there are at most as many as bytes, and the runs that hold them.
+    fn count_pieces(&mut self, from: &str, pieces: usize) -> Result<(), Error> {
+        self.pieces += pieces as u64;
+        if self.pieces > self.wanted.bytes_max.saturating_mul(2).saturating_add(16) {
+            return Err(self.too_much(from, "more chunks"));
         }
         Ok(())
     }

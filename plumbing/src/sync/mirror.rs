@@ -11,7 +11,7 @@ use super::message::malformed;
 use super::{Error, Source};
 use crate::transport::{Bare, Error as TransportError, Key};
 use objects::id::{ObjectId, PackId, StatementId, TreeId};
-use objects::limits::{ENVELOPE_BYTES_MAX, PACK_LIST_BYTES_MAX, SUMMARY_BYTES_MAX, TABLE_BYTES_MAX};
+use objects::limits::{ENVELOPE_BYTES_MAX, PACK_LIST_BYTES_MAX, SUMMARY_BYTES_MAX};
 use objects::packlist::{self, ListedPack};
 use objects::progress::Progress;
 use objects::repository::{PACK_LIST_KEY, SUMMARY_KEY, pack_index_key, pack_key};
@@ -24,6 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Frames closer than this are read in one range: bytes thrown away cost less than a round trip.
 const GAP_BYTES: u64 = 64 << 10;
+/// Most bytes of all indexes held at once.
+const INDEX_BYTES_MAX: u64 = 256 << 20;
 /// Most bytes of one range.
 const RANGE_BYTES_MAX: u64 = 8 << 20;
 
@@ -60,7 +62,15 @@ impl Mirror {
             return Ok(index.clone());
         }
         let key = pack_index_key(pack.id);
-        let bytes_max = 2 * TABLE_BYTES_MAX;
+        let kept: u64 = {
+            let indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+            indexes.values().map(|index| index.len() as u64 * 40).sum()
+        };
+        if kept + pack.index_bytes > INDEX_BYTES_MAX {
+            let from = self.name();
+            return Err(malformed(&from, format_args!("its indexes have more than {INDEX_BYTES_MAX} bytes")));
+        }
+        let bytes_max = usize::try_from(pack.index_bytes).unwrap_or(usize::MAX);
         let bytes = self
             .read(&key, bytes_max)?
             .ok_or_else(|| malformed(&self.name(), format_args!("{key} is lost")))?;

@@ -12,13 +12,13 @@ use super::message;
 use objects::blob::Piece;
 use objects::id::{ObjectId, TreeId};
 use objects::limits::{FRAME_BYTES, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX};
-use objects::object::{Find, Kind};
+use objects::object::{Error as ObjectError, Find, Kind};
 use objects::parallel;
 use objects::store::Store;
 use objects::store::pack::table::{Base, BaseOf, Frame};
 use objects::store::pack::{Pack, frame, open_frame, writer};
 use objects::walk::{self, Closure};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -74,17 +74,21 @@ impl Offer<'_> {
     pub fn send_ranges(&self, ranges: &[(u64, u64)], out: &mut dyn Write) -> Result<(), Error> {
         let chunks = walk::closure(self.store, self.tree, &mut HashSet::new())?.chunks;
         let mut chosen = Vec::new();
+        let mut next = 0;
         for (first, count) in ranges {
-            let first = usize::try_from(*first).unwrap_or(usize::MAX).min(chunks.len());
+            // Ranges ascend, so that no request names more than there is.
+            let first = usize::try_from(*first).unwrap_or(usize::MAX).clamp(next, chunks.len());
             let end = first.saturating_add(usize::try_from(*count).unwrap_or(usize::MAX)).min(chunks.len());
             chosen.extend_from_slice(&chunks[first..end]);
+            next = end;
         }
         self.send_chunks(&chosen, &self.known_haves(), out)
     }
 
     fn known_haves(&self) -> Vec<TreeId> {
+        let mut distinct = BTreeSet::new();
         let whole = |tree: &&TreeId| walk::closure(self.store, **tree, &mut HashSet::new()).is_ok();
-        self.haves.iter().filter(whole).copied().collect()
+        self.haves.iter().filter(|tree| distinct.insert(**tree)).filter(whole).copied().collect()
     }
 
     /// The old trees and blobs that are not in the new tree: what the new ones replaced.
@@ -132,17 +136,17 @@ impl Offer<'_> {
             plain = plan.plain;
             parts.extend(plan.deltas.into_iter().map(made));
         }
-        parts.extend(self.plain_parts(&plain));
+        parts.extend(self.plain_parts(&plain)?);
         self.send_parts(parts, out)
     }
 
     /// Whole stored frames where all of one is wanted, the rest packed together.
-    fn plain_parts(&self, chunks: &[Piece]) -> Vec<Part> {
+    fn plain_parts(&self, chunks: &[Piece]) -> Result<Vec<Part>, Error> {
         let mut frames: HashMap<(ObjectId, usize), (Arc<Pack>, HashSet<u32>)> = HashMap::new();
         let mut order = Vec::new();
         let mut places = Vec::with_capacity(chunks.len());
         for (chunk, len) in chunks {
-            let Some((pack, number)) = self.store.locate(&chunk.object()) else { continue };
+            let (pack, number) = self.locate(chunk.object())?;
             let key = (pack.id().object(), pack.table().place(number).frame);
             places.push((key, chunk.object(), *len));
             let frame = frames.entry(key).or_insert_with(|| {
@@ -173,7 +177,16 @@ impl Offer<'_> {
         if !open.is_empty() {
             parts.push(Part::Made(open, Vec::new()));
         }
-        parts
+        Ok(parts)
+    }
+
+    /// Where a chunk lies; another process may have brought it since this one last looked.
+    fn locate(&self, id: ObjectId) -> Result<(Arc<Pack>, u32), Error> {
+        if let Some(found) = self.store.locate(&id) {
+            return Ok(found);
+        }
+        self.store.refresh()?;
+        Ok(self.store.locate(&id).ok_or(ObjectError::Missing { kind: Kind::Chunk, id })?)
     }
 
     fn send_parts(&self, parts: Vec<Part>, out: &mut dyn Write) -> Result<(), Error> {
@@ -205,6 +218,9 @@ impl Offer<'_> {
             return Ok(plain(lengths));
         }
         let prefix = self.prefix(&base)?;
+        if prefix.len() as u64 != base.iter().map(|part| part.len).sum::<u64>() {
+            return Ok(plain(lengths)); // a tree that lies about a size is no base
+        }
         let stored = frame::seal_with_prefix(&raw, &prefix, DELTA_LEVEL);
         let row = writer::describe(&raw, &stored, lengths.clone(), base);
         debug_assert!(open_frame(&row, &stored, self.store).is_ok_and(|opened| opened.is_ok()));
@@ -217,7 +233,8 @@ impl Offer<'_> {
             match part.of {
                 BaseOf::Object => {
                     let bytes = self.store.find(Kind::Chunk, &part.id)?;
-                    prefix.extend_from_slice(&bytes[part.start as usize..(part.start + part.len) as usize]);
+                    let range = part.start as usize..part.start.saturating_add(part.len) as usize;
+                    prefix.extend_from_slice(bytes.get(range).unwrap_or_default());
                 }
                 BaseOf::Content => walk::read_range(self.store, part, &mut prefix)?,
             }

@@ -30,7 +30,8 @@ pub fn seal(raw: &[u8], level: i32) -> Vec<u8> {
         let set = context.set_parameter(CParameter::CompressionLevel(level));
         let done = set.and_then(|_| context.compress2(packed, raw));
         done.expect("the buffer has zstd's own bound and the level is one of ours");
-        let gains = packed.len() <= raw.len() / 100 * RAW_ABOVE_PERCENT + raw.len() % 100;
+        // An empty content has no block to be stored raw in; zstd's own frame of it is as small.
+        let gains = raw.is_empty() || packed.len() <= raw.len() / 100 * RAW_ABOVE_PERCENT + raw.len() % 100;
         if gains { packed.clone() } else { stored(raw) }
     })
 }

@@ -8,8 +8,9 @@ pub mod index;
 pub mod table;
 pub mod writer;
 
+use crate::blob::Piece;
 use crate::disk::{self, Context, Mapped};
-use crate::id::{ObjectId, PackId};
+use crate::id::{BlobId, ObjectId, PackId};
 use crate::object::{Bytes, Error, Find, Kind};
 use index::Index;
 use std::fs::File;
@@ -140,6 +141,7 @@ pub fn open_frame(frame: &Frame, stored: &[u8], bases: &dyn Find) -> Result<Resu
 /// The bytes of a prefix.
 fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>, Error> {
     let mut prefix = Vec::with_capacity(base.iter().map(|b| b.len as usize).sum());
+    let mut last: Option<(ObjectId, Vec<Piece>)> = None; // ranges of one blob stand together
     for part in base {
         let before = prefix.len();
         match part.of {
@@ -148,7 +150,13 @@ fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>, Err
                 let range = part.start as usize..part.start.saturating_add(part.len) as usize;
                 prefix.extend_from_slice(bytes.get(range).unwrap_or_default());
             }
-            BaseOf::Content => crate::walk::read_range(from, part, &mut prefix)?,
+            BaseOf::Content => {
+                if last.as_ref().is_none_or(|(id, _)| *id != part.id) {
+                    last = Some((part.id, crate::walk::blob_pieces(from, BlobId::new(part.id))?));
+                }
+                let pieces = last.as_ref().map_or(&[][..], |(_, pieces)| pieces);
+                crate::walk::read_pieces(from, pieces, part, &mut prefix)?;
+            }
         }
         if (prefix.len() - before) as u64 != part.len {
             return Ok(Err(format!("its base {} is shorter than it says", part.id)));

@@ -94,7 +94,7 @@ impl PackWriter {
     pub fn create(folder: &Path, options: Options) -> Result<PackWriter, disk::Error> {
         let scratch = locked_scratch(folder)?;
         let frames_path = scratch.path().with_extension("frames");
-        let frames_file = File::create_new(&frames_path).doing("create", &frames_path)?;
+        let frames_file = File::create(&frames_path).doing("create", &frames_path)?;
         let (to_workers, jobs) = channel::<Job>();
         let (done, from_workers) = channel();
         let jobs = Arc::new(Mutex::new(jobs));
