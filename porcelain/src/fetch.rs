@@ -39,6 +39,8 @@ pub struct Known {
     pub accepted: Accepted,
     /// True if the head is new here.
     pub changed: bool,
+    /// Which of the remotes it came from.
+    pub from: usize,
 }
 
 impl Known {
@@ -87,9 +89,9 @@ pub fn index(
     reporter: &dyn Reporter,
 ) -> Result<Known, Error> {
     let mut last = None;
-    for remote in remotes {
+    for (from, remote) in remotes.iter().enumerate() {
         match index_from(session, remote, pinned, reporter) {
-            Ok(known) => return Ok(known),
+            Ok(known) => return Ok(Known { from, ..known }),
             Err(error) => {
                 if remotes.len() > 1 {
                     reporter.warn(&format!("{} is passed over: {}", remote.shown(), error.message()));
@@ -115,14 +117,16 @@ fn index_from(
     let summary = remote.advertise()?;
     let lookup = Lookup::new(repository.statements(), remote);
     let judge = Judge::new(state, session.policy(), session.now())?;
+    let old = known_root(repository, &summary.repository)?;
+    if pinned.is_none_or(|pinned| *pinned == summary.repository) {
+        fetch_index_tree(session, remote, &summary, old, reporter)?;
+    }
     let accepted = judge.accept_summary(&summary, pinned, &lookup, &remote.shown())?;
     accepted.warnings.iter().for_each(|warning| reporter.warn(warning));
 
     let name = &accepted.index.repository;
-    let old = known_root(repository, name)?;
-    fetch_index_tree(session, remote, &accepted, old, reporter)?;
-    repository.statements().insert(accepted.index.envelope())?;
     identity::keep_chain(repository, &accepted.owner, session)?;
+    repository.statements().insert(accepted.index.envelope())?;
     let edit = RefEdit {
         name: index_ref(name),
         previous: PreviousValue::Any,
@@ -133,7 +137,7 @@ fn index_from(
     state.pin_repository(&remote.kept(), name, session.now())?;
     disk::write_whole(&summary_path(session, name), &summary.encode())?;
     let changed = old != Some(accepted.index.root);
-    Ok(Known { accepted, changed })
+    Ok(Known { accepted, changed, from: 0 })
 }
 
 /// Where the summary last believed of a repository is kept, for work off line.
@@ -159,7 +163,7 @@ pub fn last(session: &Session, name: &RepositoryName) -> Result<Known, Error> {
     let judge = Judge::new(session.state()?, &policy, session.now())?;
     let statements = session.store()?.statements();
     let accepted = judge.accept_summary(&summary, Some(name), statements, "the index fetched last")?;
-    Ok(Known { accepted, changed: false })
+    Ok(Known { accepted, changed: false, from: 0 })
 }
 
 /// The root of the index of `name` that the user's store holds.
@@ -171,14 +175,17 @@ fn known_root(repository: &Repository, name: &RepositoryName) -> Result<Option<T
     Ok(Some(head.root))
 }
 
+/// Brings the tree of an index that its owner signed. It is not believed yet; but once it is, its
+/// content must be here, or what is kept of it would be ahead of what can be used.
 fn fetch_index_tree(
     session: &Session,
     remote: &Remote,
-    accepted: &Accepted,
+    summary: &Summary,
     old: Option<TreeId>,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
-    let index = &accepted.index;
+    let owner = Chain::walk(summary.repository.owner, &summary.owner)?;
+    let index = summary.index.verify(&owner.head().roles.index, "index")?;
     let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
     let step = Step::begin(reporter, "fetching the index", None);
     let haves: Vec<TreeId> = old.into_iter().collect();
@@ -220,7 +227,7 @@ pub fn releases(
     let repository = session.store()?;
     let _lock = repository.lock_shared()?;
     let offline = Offline;
-    let first: &dyn Source = remotes.first().map_or(&offline, |remote| remote);
+    let first: &dyn Source = remotes.get(known.from).map_or(&offline, |remote| remote);
     let origin = first.name();
     let lookup = Lookup::new(repository.statements(), first);
     lookup.prefetch(&picks.iter().map(|pick| pick.row.entry).collect::<Vec<_>>())?;
@@ -246,7 +253,7 @@ pub fn releases(
         }
         let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &origin)?;
         judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
-        had.push(content(session, remotes, pick, entry, reporter)?);
+        had.push(content(session, remotes, known.from, pick, entry, reporter)?);
     }
     Ok(had)
 }
@@ -254,6 +261,7 @@ pub fn releases(
 fn content(
     session: &Session,
     remotes: &[Remote],
+    from: usize,
     pick: &Pick<'_>,
     entry: Trusted<Entry>,
     reporter: &dyn Reporter,
@@ -267,7 +275,10 @@ fn content(
         let haves = haves(repository, pick.record, release.tree)?;
         let what = format!("fetching {} {}", pick.record.name, release.version);
         let step = Step::begin(reporter, &what, None);
-        let sources: Vec<&dyn Source> = remotes.iter().map(|remote| remote as &dyn Source).collect();
+        // The one whose index is believed first, then the others.
+        let others = remotes.iter().enumerate().filter(|(n, _)| *n != from).map(|(_, remote)| remote);
+        let sources: Vec<&dyn Source> =
+            remotes.get(from).into_iter().chain(others).map(|remote| remote as &dyn Source).collect();
         let fetched = sync::fetch_tree(&sources, repository.store(), wanted, &haves, &step)?;
         fetched.dropped.iter().for_each(|dropped| reporter.warn(&format!("a source was dropped: {dropped}")));
         (objects, bytes) = (fetched.objects, fetched.bytes);

@@ -14,6 +14,9 @@ use plumbing::trust::keyring::Passphrase;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// The key of this machine's endpoint, which signs nothing.
+pub const ENDPOINT_KEY: &str = "endpoint";
+
 /// One of the user's identities, as `identities.toml` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,13 +42,24 @@ struct Registry {
 /// `Conflict` if the user has one of that name.
 pub fn new(session: &Session, name: &str, passphrase: Option<&Passphrase>) -> Result<Own, Error> {
     let mut registry = read_registry(session)?;
+    if name == ENDPOINT_KEY {
+        return Err(Error::usage(
+            format!("{name} is the name of this machine's network key"),
+            "choose another name",
+        ));
+    }
     if registry.identity.iter().any(|own| own.name == name) {
         return Err(Error::conflict(
             format!("you have an identity {name} already"),
             "choose another name; `pkg id list` shows yours",
         ));
     }
-    let secret = session.keyring()?.create(name, passphrase)?;
+    let keyring = session.keyring()?;
+    let secret = match keyring.list()?.iter().any(|key| key == name) {
+        // A key without an identity is what a killed command left.
+        true => keyring.load(name, &mut || session.ask(name))?,
+        false => keyring.create(name, passphrase)?,
+    };
     let role = Role::new(vec![secret.public()], 1).map_err(objects::signed::Error::from)?;
     let document = Identity::found(Some(name.to_owned()), &role, session.now());
     let signed = Signed::sign(&document, &[&secret])?;

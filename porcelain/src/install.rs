@@ -205,6 +205,8 @@ pub struct Plan {
     #[serde(skip)]
     wanted: Option<WantedText>,
     #[serde(skip)]
+    edits: bool,
+    #[serde(skip)]
     base: u64,
     #[serde(skip)]
     why: String,
@@ -214,6 +216,11 @@ impl Plan {
     /// The actions that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Action> {
         self.actions.iter().filter(|action| action.action != "keep")
+    }
+
+    /// True if carrying it out would change nothing at all.
+    pub fn is_noop(&self) -> bool {
+        self.changes().next().is_none() && !self.edits
     }
 
     /// Bytes on disk of what is to be installed.
@@ -253,7 +260,19 @@ pub fn plan(
     let actions = actions(session, &current.packages, &chosen)?;
     let sources = remotes.iter().map(Remote::shown).collect();
     let wanted = (!matches!(verb, Verb::Update(_) | Verb::Sync)).then_some(text);
-    Ok(Plan { actions, sources, remotes, known: Some(known), chosen, wanted, base, why: options.why.clone() })
+    let before = environment.edit_wanted()?.finish()?.0;
+    let edits = lock.is_none() || wanted.as_ref().is_some_and(|text| text.as_str() != before.as_str());
+    Ok(Plan {
+        actions,
+        sources,
+        remotes,
+        known: Some(known),
+        chosen,
+        wanted,
+        edits,
+        base,
+        why: options.why.clone(),
+    })
 }
 
 /// The index to choose from: fetched, or with `offline`, or if nobody answers, the one fetched last.
@@ -748,7 +767,14 @@ pub fn verify(
 ) -> Result<Vec<Verified>, Error> {
     let store = session.store()?.store();
     let mut verified = Vec::new();
-    for package in environment.current()?.packages {
+    let installed = environment.current()?.packages;
+    if let Some(name) = names.iter().find(|name| !installed.iter().any(|package| package.name == **name)) {
+        return Err(Error::not_found(
+            format!("an installed package {name}"),
+            "`pkg list` shows what is installed",
+        ));
+    }
+    for package in installed {
         if names.is_empty() || names.contains(&package.name) {
             let differences = environment.verify_installed(&package, store)?;
             verified.push(Verified { name: package.name, version: package.version, differences });

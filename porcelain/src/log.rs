@@ -47,6 +47,7 @@ pub struct Log<'a> {
     /// The whole log, oldest first.
     entries: Vec<(StatementId, Entry)>,
     summary: Option<Summary>,
+    index_of: RepositoryName,
     old_index: Option<(StatementId, IndexHead)>,
     record: Option<PackageRecord>,
 }
@@ -71,6 +72,7 @@ impl<'a> Log<'a> {
             name: name.clone(),
             entries: Vec::new(),
             summary: repository.summary()?,
+            index_of: RepositoryName { owner: own.id, name: MAIN.to_owned() },
             old_index: None,
             record: None,
             own,
@@ -83,16 +85,17 @@ impl<'a> Log<'a> {
     }
 
     fn read_index(&mut self) -> Result<(), Error> {
-        let Some(summary) = &self.summary else { return Ok(()) };
+        self.index_of = self.name_repository()?;
         let scope = |what: String, hint: &str| Error::Refused { code: "E-SCOPE", what, hint: hint.into() };
-        if summary.repository.owner != self.own.id {
-            let (owner, own) = (summary.repository.owner.nick(), &self.own.name);
+        if self.index_of.owner != self.own.id {
+            let (owner, own) = (self.index_of.owner.nick(), &self.own.name);
             return Err(scope(
                 format!("the repository belongs to {owner}, not to your identity {own}"),
                 "publish into a repository of your own and let its owner fetch from it",
             ));
         }
-        let index = self.newest_index(summary)?.verify(&self.chain.head().roles.index, "index")?;
+        let Some(newest) = self.newest_index()? else { return Ok(()) };
+        let index = newest.verify(&self.chain.head().roles.index, "index")?;
         self.record = Index::open(self.repository.store(), index.root)?.record(&self.name)?;
         if let Some(record) = self.record.as_ref().filter(|record| record.owner != self.own.id) {
             return Err(scope(
@@ -104,13 +107,56 @@ impl<'a> Log<'a> {
         Ok(())
     }
 
+    /// What the repository is called: as its summary says, or the first of `main`, its folder's name,
+    /// that with a number, under which this identity keeps no index elsewhere.
+    fn name_repository(&self) -> Result<RepositoryName, Error> {
+        if let Some(summary) = &self.summary {
+            return Ok(summary.repository.clone());
+        }
+        let ledger = Ledger::open(self.session.state()?)?;
+        let folder = self.place().rsplit('/').next().unwrap_or_default().to_owned();
+        let folder: String = folder.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let numbered = (2u32..).map(|n| format!("{folder}-{n}"));
+        for name in
+            [MAIN.to_owned(), folder.clone()].into_iter().chain(numbered).filter(|name| !name.is_empty())
+        {
+            let candidate = RepositoryName { owner: self.own.id, name };
+            match ledger.head(&index_key(&candidate))? {
+                None => return Ok(candidate),
+                Some(head) if head.place == self.place() && self.holds_index(&head)? => return Ok(candidate),
+                Some(_) => {}
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// True if the content of an index that was signed is in this repository.
+    fn holds_index(&self, head: &Head) -> Result<bool, Error> {
+        let index: IndexHead = peek(&self.own_statement(head.entry)?)?;
+        Ok(self.repository.store().contains(&index.root.object()))
+    }
+
     /// The newest index that was signed: after a crash it may be one that the summary does not name
     /// yet. Its number is used, so it is never signed again (REL-043).
-    fn newest_index(&self, summary: &Summary) -> Result<Signed<IndexHead>, Error> {
-        match self.repository.refs().try_find(&index_ref(&summary.repository))? {
-            Some(id) => Ok(self.repository.statements().find(id)?),
-            None => Ok(summary.index.clone()),
+    fn newest_index(&self) -> Result<Option<Signed<IndexHead>>, Error> {
+        let here = match self.repository.refs().try_find(&index_ref(&self.index_of))? {
+            Some(id) => Some(self.repository.statements().find::<IndexHead>(id)?),
+            None => self.summary.as_ref().map(|summary| summary.index.clone()),
+        };
+        let n = |signed: &Signed<IndexHead>| peek::<IndexHead>(signed.envelope()).map(|index| index.n);
+        let known = here.as_ref().map(n).transpose()?;
+        let Some(signed) = Ledger::open(self.session.state()?)?.head(&index_key(&self.index_of))? else {
+            return Ok(here);
+        };
+        if known.is_some_and(|known| known >= signed.seq) {
+            return Ok(here);
         }
+        if !self.holds_index(&signed)? {
+            return Err(behind(&format!("index {} of {}", signed.seq, self.index_of), signed.entry));
+        }
+        let envelope = self.own_statement(signed.entry)?;
+        self.repository.statements().insert(&envelope)?;
+        Ok(Some(envelope.typed()?))
     }
 
     /// The entries up to `head`, oldest first, from the repository or else from the user's store.
@@ -119,7 +165,7 @@ impl<'a> Log<'a> {
         let mut next = head;
         while let Some(id) = next {
             let signed = match self.repository.statements().find::<Entry>(id) {
-                Err(objects::statements::Error::Missing(_)) => self.own_entry(id)?.typed()?,
+                Err(objects::statements::Error::Missing(_)) => self.own_statement(id)?.typed()?,
                 other => other?,
             };
             let entry = self.verify(&signed)?;
@@ -155,20 +201,16 @@ impl<'a> Log<'a> {
         let cut_off = fresh.len() == 1 && fresh.iter().all(|(_, entry)| self.holds(entry));
         let is_backup = here.is_some() && signed.place == self.place() && !cut_off;
         if is_backup || !grows {
-            let (seq, id) = (signed.seq, signed.entry.short(16));
-            return Err(Error::conflict(
-                format!("this repository is behind: entry {seq} of {} ({id}) was signed already", self.name),
-                "it may have been restored from a backup: bring it to the newer state first, from a mirror or a newer backup",
-            ));
+            return Err(behind(&format!("entry {} of {}", signed.seq, self.name), signed.entry));
         }
-        let fresh = fresh.iter().map(|(id, _)| self.own_entry(*id)).collect::<Result<Vec<_>, _>>()?;
+        let fresh = fresh.iter().map(|(id, _)| self.own_statement(*id)).collect::<Result<Vec<_>, _>>()?;
         self.repository.statements().insert_all(&fresh)?;
         self.entries = all;
         self.move_head(here)
     }
 
-    /// An entry that this machine signed.
-    fn own_entry(&self, id: StatementId) -> Result<Envelope, Error> {
+    /// A statement that this machine signed.
+    fn own_statement(&self, id: StatementId) -> Result<Envelope, Error> {
         let found = Ledger::open(self.session.state()?)?.entry(id)?;
         Ok(found.ok_or(objects::statements::Error::Missing(id))?)
     }
@@ -298,7 +340,7 @@ impl<'a> Log<'a> {
         let documents = self.chain.documents().iter();
         let owner =
             documents.map(|document| document.envelope().clone().typed()).collect::<Result<_, _>>()?;
-        let repository = self.repository_name();
+        let repository = self.index_of.clone();
         self.repository.write_summary(&Summary { repository, index, beacon, owner })?;
         Ok((n, stored_bytes(self.repository, index_pack.as_slice())))
     }
@@ -312,13 +354,6 @@ impl<'a> Log<'a> {
             edits.push(RefEdit { name, previous: PreviousValue::Any, new: Some(*id), message });
         }
         Ok(self.repository.refs().edit(&edits, self.session.now())?)
-    }
-
-    fn repository_name(&self) -> RepositoryName {
-        match &self.summary {
-            Some(summary) => summary.repository.clone(),
-            None => RepositoryName { owner: self.own.id, name: MAIN.to_owned() },
-        }
     }
 
     /// The record with the pending entries in it.
@@ -350,7 +385,7 @@ impl<'a> Log<'a> {
             Some((id, head)) => (head.n + 1, Some(*id)),
             None => (0, None),
         };
-        let repository = self.repository_name();
+        let repository = self.index_of.clone();
         let head = IndexHead {
             repository: repository.clone(),
             n,
@@ -366,6 +401,8 @@ impl<'a> Log<'a> {
         let beacon =
             Beacon { repository, n, index: index.id(), created: now, expires: now.after(BEACON_SECONDS) };
         let beacon = Signed::sign(&beacon, &[self.secret()?])?;
+        let noted = Head { seq: n, entry: index.id(), place: self.place() };
+        Ledger::open(self.session.state()?)?.note(&index_key(&self.index_of), &noted, index.envelope())?;
         self.repository.statements().insert(index.envelope())?;
         let name = index_ref(&head.repository);
         let (previous, message) = (PreviousValue::Any, format!("index: {n}"));
@@ -379,6 +416,22 @@ impl<'a> Log<'a> {
         let Some((newest, _)) = self.old_index.as_ref() else { return Ok(Vec::new()) };
         skip_distances(n).map(|distance| index_at(self.repository, *newest, n - distance)).collect()
     }
+}
+
+fn behind(what: &str, id: StatementId) -> Error {
+    Error::conflict(
+        format!("this repository is behind: {what} ({}) was signed already", id.short(16)),
+        "it may have been restored from a backup: bring it to the newer state first, from a mirror or a newer backup",
+    )
+}
+
+/// The ledger's name for the line of indexes of a repository.
+fn index_key(repository: &RepositoryName) -> String {
+    format!("index {} {}", repository.owner.to_hex(), repository.name)
+}
+
+fn peek<T: objects::signed::Document>(envelope: &Envelope) -> Result<T, Error> {
+    Ok(objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?)
 }
 
 /// Bytes of the frames of some packs.

@@ -5,7 +5,7 @@ use crate::session::Session;
 use objects::claim::Index;
 use objects::fsck::{self, Report};
 use objects::id::{ObjectId, TreeId};
-use objects::object::Kind;
+use objects::object::{Exists, Kind};
 use objects::release::Entry;
 use objects::repository::Repository;
 use objects::signed::Kind as StatementKind;
@@ -20,6 +20,8 @@ use std::collections::HashSet;
 /// # Errors
 /// Only if it cannot be looked at; damage is in the report.
 pub fn fsck(repository: &Repository, data: bool) -> Result<Report, Error> {
+    // Beside a publication half of it would show. A repository that cannot be written has none.
+    let _lock = repository.lock_exclusive().ok();
     Ok(fsck::check(repository, fsck::Options { data })?)
 }
 
@@ -62,12 +64,17 @@ pub fn collect(
     let roots = Roots { live: &live, grace_seconds, now: session.now() };
     let plan = gc::plan(repository.store(), &roots)?;
     let options = Options { jobs: session.jobs(), ..Options::default() };
-    let heir = gc::apply(repository.store(), &plan, &live, options)?;
-    let swept = gc::sweep_staging(repository.store())?;
-    let packed_refs = repository.refs().pack()?;
-    if repository.summary()?.is_some() {
+    let heir = gc::rewrite(repository.store(), &plan, &live, options)?;
+    let is_public = repository.summary()?.is_some();
+    if is_public {
+        repository.write_pack_list(&[], heir)?; // readers find the new pack before the old ones go
+    }
+    gc::remove(repository.store(), &plan, heir)?;
+    if is_public {
         repository.write_pack_list(&[], heir)?;
     }
+    let packed_refs = repository.refs().pack()?;
+    let swept = gc::sweep_staging(repository.store())?;
     let mut collected = collected(&plan, packed_refs, false);
     collected.freed_bytes += swept;
     Ok(collected)
@@ -93,9 +100,25 @@ fn live(repository: &Repository) -> Result<HashSet<ObjectId>, Error> {
     Ok(seen.into_iter().map(|(_, id)| id).collect())
 }
 
+/// The root of an index, and the releases it lists as far as they are here.
+fn listed(repository: &Repository, envelope: &objects::signed::Envelope) -> Result<Vec<TreeId>, Error> {
+    let index: Index = objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?;
+    let mut trees = vec![index.root];
+    let opened = plumbing::index::Index::open(repository.store(), index.root)?;
+    for name in opened.names() {
+        let versions = opened.record(&name)?.map(|record| record.versions).unwrap_or_default();
+        let here = |tree: &TreeId| repository.store().contains(&tree.object());
+        trees.extend(versions.iter().map(|row| row.release.tree).filter(here));
+    }
+    Ok(trees)
+}
+
 fn roots(repository: &Repository) -> Result<Vec<TreeId>, Error> {
     let mut roots = Vec::new();
-    for (_, id) in repository.refs().list("refs/")? {
+    if let Some(summary) = repository.summary()? {
+        roots.extend(listed(repository, summary.index.envelope())?);
+    }
+    for (name, id) in repository.refs().list("refs/")? {
         let Some(envelope) = repository.statements().try_find(id)? else {
             return Err(objects::statements::Error::Missing(id).into());
         };
@@ -103,7 +126,11 @@ fn roots(repository: &Repository) -> Result<Vec<TreeId>, Error> {
         match envelope.kind() {
             StatementKind::Entry => {
                 let entry: Entry = objects::codec::peek(envelope.payload()).map_err(format)?;
-                roots.extend(entry.release().map(|release| release.tree));
+                let tree = entry.release().map(|release| release.tree);
+                // The head of a log may be of a release that was published elsewhere.
+                let here = |tree: &TreeId| repository.store().contains(&tree.object());
+                let is_head = name.as_str().starts_with("refs/packages/");
+                roots.extend(tree.filter(|tree| !is_head || here(tree)));
             }
             StatementKind::Index => {
                 let index: Index = objects::codec::peek(envelope.payload()).map_err(format)?;

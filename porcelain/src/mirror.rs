@@ -208,19 +208,20 @@ impl Copy<'_> {
 
     /// Copies a statement and all before it that are not here yet.
     fn chain(&mut self, id: StatementId) -> Result<(), Error> {
-        let mut next = Some(id);
+        let (mut next, mut missing) = (Some(id), Vec::new());
         while let Some(id) = next {
             if self.repository.statements().try_find(id)?.is_some() {
-                return Ok(());
+                break;
             }
             let envelope = self.lookup.find(id)?;
             let envelope = envelope.ok_or_else(|| {
                 Error::not_found(format!("statement {id}"), "the source is incomplete: try another")
             })?;
             next = plumbing::sync::serve::previous(&envelope);
-            self.repository.statements().insert(&envelope)?;
+            missing.push(envelope);
         }
-        Ok(())
+        // Oldest first: a chain that was cut off by a crash is completed from where it ends.
+        Ok(self.repository.statements().insert_all(missing.iter().rev())?)
     }
 
     fn heads(&mut self, accepted: &Accepted) -> Result<(), Error> {

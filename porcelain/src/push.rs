@@ -14,10 +14,9 @@ use objects::release::Entry;
 use objects::repository::Repository;
 use objects::signed::{Document, Envelope, Signed};
 use objects::time::Timestamp;
-use plumbing::sync::push::{self, Pushed};
+use plumbing::sync::Wanted;
+use plumbing::sync::push::Pushed;
 use plumbing::sync::serve::PushPolicy;
-use plumbing::sync::{Error as SyncError, Source, Wanted};
-use plumbing::transport::Wire;
 use plumbing::transport::address::Address;
 use plumbing::transport::file::Folder;
 use plumbing::transport::{BareWrite, Key};
@@ -148,6 +147,8 @@ fn check_grown(
 #[cfg(feature = "net")]
 fn push_wire(session: &Session, repository: &Repository, address: &Address) -> Result<Option<u64>, Error> {
     use plumbing::sync::peer::Peer;
+    use plumbing::sync::{Error as SyncError, Source, push};
+    use plumbing::transport::Wire;
     let summary =
         repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
     let wire: Box<dyn Wire> = match address {
@@ -232,6 +233,11 @@ impl OwnersOnly {
         }
         let new = offered.index.verify(&chain.head().roles.index, "index")?;
         let old = own.index.verify(&known.head().roles.index, "index")?;
+        let beacon = offered.beacon.verify(&chain.head().roles.beacon, "beacon")?;
+        let named = new.repository == own.repository && beacon.repository == own.repository;
+        if !named || beacon.index != new.id() || beacon.n != new.n {
+            return Err(scope("its index and beacon do not speak of one state of this repository"));
+        }
         if new.n <= old.n {
             let what = format!("index {} is not newer than {}", new.n, old.n);
             return Err(Error::Refused { code: "E-ROLLBACK", what, hint: String::new() });
@@ -292,6 +298,7 @@ impl PushPolicy for OwnersOnly {
     }
 
     fn accept(&self, pushed: &Pushed) -> Result<(), Refusal> {
+        let _alone = self.repository.lock_signing().map_err(|error| refusal(error.into()))?;
         let (index, chain) = self.judge(pushed).map_err(refusal)?;
         self.apply(pushed, &index, &chain).map_err(refusal)
     }
@@ -320,6 +327,11 @@ impl OwnersOnly {
                 edit(head.parse()?, log.entry);
             }
             for row in &record.versions {
+                let release = &row.release;
+                let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
+                if !plumbing::sync::is_complete(repository.store(), wanted)? {
+                    return Err(Error::not_found(format!("all of {name} {}", release.version), "push again"));
+                }
                 edit(tag_ref(record.owner, &name, &row.release.version), row.entry);
             }
         }

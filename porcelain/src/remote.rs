@@ -8,12 +8,14 @@ use objects::signed::Envelope;
 use objects::summary::Summary;
 use plumbing::sync::intake::Intake;
 use plumbing::sync::mirror::Mirror;
+#[cfg(feature = "net")]
 use plumbing::sync::peer::Peer;
 use plumbing::sync::{Error as SyncError, Source};
 use plumbing::transport::address::Address;
 use plumbing::transport::bundle::Bundle;
 use plumbing::transport::file::Folder;
 use plumbing::transport::meter::{Meter, Metered, Traffic};
+#[cfg(feature = "net")]
 use plumbing::transport::retry::Retry;
 use plumbing::trust;
 use serde::Serialize;

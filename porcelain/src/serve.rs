@@ -52,7 +52,7 @@ pub fn serve(session: &Session, path: &Path, request: &Request) -> Result<Host, 
 fn endpoint_key(session: &Session) -> Result<[u8; 32], Error> {
     use objects::key::SecretKey;
     let keyring = session.keyring()?;
-    let name = "endpoint";
+    let name = crate::identity::ENDPOINT_KEY;
     let secret: SecretKey = match keyring.list()?.iter().any(|key| key == name) {
         true => keyring.load(name, &mut || None)?,
         false => keyring.create(name, None)?,

@@ -52,6 +52,9 @@ impl How {
         if !context.json {
             show_plan(context, &plan, false)?;
         }
+        if plan.is_noop() {
+            return nothing_changed(context, &environment);
+        }
         let asks = plan.changes().count() > 0 && !context.json;
         if asks && is_terminal() && !ui::confirm("go ahead?", self.yes)? {
             context.note("nothing was changed");
@@ -73,6 +76,16 @@ impl How {
         show_bytes(context, &outcome.bytes);
         Ok(())
     }
+}
+
+fn nothing_changed(context: &Context, environment: &Environment) -> Result<(), Error> {
+    if context.json {
+        let generation = environment.head()?;
+        ui::json(
+            &serde_json::json!({ "generation": generation, "actions": [], "objects": 0, "new_bytes": 0, "bytes": [] }),
+        );
+    }
+    Ok(())
 }
 
 fn is_terminal() -> bool {
@@ -266,7 +279,8 @@ impl Verify {
                 let state = if package.differences.is_empty() { "as signed" } else { "changed" };
                 ui::line(format!("{}-{}  {state}", package.name, package.version));
                 package.differences.iter().for_each(|difference| {
-                    ui::line(format!("  {:?}\t{}", difference.fault, difference.path).to_lowercase());
+                    let fault = format!("{:?}", difference.fault).to_lowercase();
+                    ui::line(format!("  {fault}\t{}", difference.path));
                 });
             }
         }

@@ -27,7 +27,7 @@ impl Search {
         }
         for package in &found {
             let description = package.description.as_deref().unwrap_or("");
-            ui::line(format!("{}-{}  {description}", package.name, package.version));
+            ui::line(format!("{}-{}  {description}", package.name, package.version).trim_end());
         }
         Ok(())
     }

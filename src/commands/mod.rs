@@ -10,6 +10,7 @@ mod maintain;
 mod plumbing;
 mod publish;
 mod push;
+#[cfg(feature = "net")]
 mod serve;
 
 use crate::ui;
@@ -80,6 +81,7 @@ enum Command {
     Clone(clone::Clone),
     Publish(publish::Publish),
     Push(push::Push),
+    #[cfg(feature = "net")]
     Serve(serve::Serve),
     Fetch(clone::Fetch),
     #[command(alias = "install")]
@@ -192,6 +194,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Clone(args) => args.run(context),
         Command::Publish(args) => args.run(context),
         Command::Push(args) => args.run(context),
+        #[cfg(feature = "net")]
         Command::Serve(args) => args.run(context),
         Command::Fetch(args) => args.run(context),
         Command::Add(args) => args.run(context),

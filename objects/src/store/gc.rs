@@ -99,34 +99,36 @@ fn is_young(meta: &std::fs::Metadata, roots: &Roots<'_>) -> bool {
     written.saturating_add(roots.grace_seconds) > roots.now.seconds()
 }
 
-/// Carries `plan` out. The caller holds the repository's exclusive lock, and made the plan under it.
-/// Gives the pack that the rewritten objects moved to.
+/// Writes the objects that move into a new pack, and gives it. The caller holds the repository's
+/// exclusive lock, and made the plan under it; [`remove`] follows.
 ///
 /// # Errors
-/// If an object to be moved is damaged or the disk refuses; nothing is then removed.
-pub fn apply(
+/// If an object to be moved is damaged or the disk refuses; nothing has changed then.
+pub fn rewrite(
     store: &Store,
     plan: &Plan,
     live: &HashSet<ObjectId>,
     options: Options,
 ) -> Result<Option<PackId>, Error> {
-    let packs = store.packs();
-    let chosen = |ids: &[PackId]| -> Vec<Arc<Pack>> {
-        packs.iter().filter(|pack| ids.contains(&pack.id())).cloned().collect()
-    };
     let mut writer = PackWriter::create(&store.staging_folder(), options)?;
     let mut moved = HashSet::new();
-    for pack in chosen(&plan.rewrite) {
-        move_live(store, &pack, live, &mut moved, &mut writer)?;
+    for pack in store.packs().iter().filter(|pack| plan.rewrite.contains(&pack.id())) {
+        move_live(store, pack, live, &mut moved, &mut writer)?;
     }
     let new = writer.finish(&store.packs_folder())?;
-    for pack in chosen(&plan.rewrite).iter().chain(&chosen(&plan.drop)) {
-        if Some(pack.id()) != new {
-            remove(store, pack.id())?;
-        }
-    }
     store.refresh()?;
     Ok(new)
+}
+
+/// Removes the packs that `plan` drops or that were rewritten into `heir`.
+///
+/// # Errors
+/// If the disk refuses; what is left goes with the next collection.
+pub fn remove(store: &Store, plan: &Plan, heir: Option<PackId>) -> Result<(), Error> {
+    for id in plan.rewrite.iter().chain(&plan.drop).filter(|id| Some(**id) != heir) {
+        remove_pack(store, *id)?;
+    }
+    store.refresh()
 }
 
 /// The group that objects from broken-up frames share.
@@ -162,7 +164,7 @@ fn move_live(
 }
 
 /// The pack goes before its index: an index without a pack is ignored, a pack without one rebuilt.
-fn remove(store: &Store, id: PackId) -> Result<(), disk::Error> {
+fn remove_pack(store: &Store, id: PackId) -> Result<(), disk::Error> {
     let folder = store.packs_folder();
     disk::remove(&folder.join(super::pack::file_name(id)))?;
     disk::remove(&folder.join(super::pack::index_name(id)))

@@ -5,7 +5,7 @@
 //! Leaves to others: the policy itself.
 
 use super::intake::{Intake, STORED_BYTES_MAX, Strangers};
-use super::message::{self, Answer, Push, Request, STATEMENTS_MAX, malformed};
+use super::message::{self, Answer, Push, Request, malformed};
 use super::peer::Peer;
 use super::send::{Offer, broken};
 use super::serve::PushPolicy;
@@ -17,6 +17,11 @@ use objects::store::pack::writer::Options;
 use objects::summary::Summary;
 use serde_bytes::ByteBuf;
 use std::io::{Read, Write};
+
+/// Most statements of one push.
+const PUSH_STATEMENTS_MAX: usize = 65_536;
+/// Most bytes of them.
+const PUSH_STATEMENTS_BYTES_MAX: usize = 64 << 20;
 
 /// What somebody wants a repository to have.
 #[derive(Clone, Debug)]
@@ -42,10 +47,14 @@ pub fn receive(
     let summary =
         Summary::decode(&head.summary).map_err(|source| Error::Statement { from: from.into(), source })?;
     let mut pushed = Pushed { summary, statements: Vec::new() };
-    let mut first = None;
+    let (mut first, mut statement_bytes) = (None, 0);
     while let Some(answer) = message::read::<Answer>(from, input)? {
         match answer {
-            Answer::Statement(bytes) if pushed.statements.len() < STATEMENTS_MAX => {
+            Answer::Statement(bytes) if pushed.statements.len() < PUSH_STATEMENTS_MAX => {
+                statement_bytes += bytes.len();
+                if statement_bytes > PUSH_STATEMENTS_BYTES_MAX {
+                    return Err(malformed(from, "its statements are too large"));
+                }
                 pushed.statements.push(Envelope::decode(&bytes).map_err(|error| malformed(from, error))?);
             }
             Answer::Tree(tree) => {
@@ -99,13 +108,6 @@ fn receive_trees(
         }
         if let Some(pack) = intake.finish()? {
             repository.write_pack_list(&[(pack, tree)], None)?;
-        }
-    }
-    for wanted in wanted {
-        let intake = Intake::begin(repository.store(), *wanted, Options::default())?;
-        if !intake.is_complete() {
-            let missing = intake.missing();
-            return Err(Error::Incomplete { from: from.into(), tree: wanted.tree, missing });
         }
     }
     Ok(())
