@@ -1,1 +1,17 @@
-//! Journeys through the program.
+//! Journeys through the program: whole stories, told with the real binary, real files and real
+//! sockets on loopback. What a lower layer can show is tested there; here it is the wiring, and
+//! what a person sees.
+//!
+//! `PKG_LONG_TESTS=1` tells the long forms: every system call, more sizes, more rounds.
+
+#![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
+
+mod fixture;
+mod sandbox;
+mod web;
+
+mod carriers;
+mod concurrency;
+mod crash;
+mod install;
+mod publish;
