@@ -11,7 +11,9 @@
 use crate::claim::{Beacon, Index, Repository as RepositoryName};
 use crate::id::{IdentityId, ObjectId, StatementId, TreeId};
 use crate::identity::{Chain, Identity};
+use crate::limits::PACK_LIST_BYTES_MAX;
 use crate::object::{Exists, Find, Kind};
+use crate::packlist;
 use crate::refs::reflog;
 use crate::release::Entry;
 use crate::repository::Repository;
@@ -73,8 +75,8 @@ pub fn check(repository: &Repository, options: Options) -> Result<Report, crate:
     let statements = check_statements(repository, &mut report)?;
     check_refs(repository, &statements, &mut report);
     let index = check_summary(repository, &statements, &mut report);
-    let reached = check_connectivity(repository, &statements, index, &mut report);
-    check_pack_list(repository, &reached, &mut report)?;
+    check_pack_list(repository, &mut report)?;
+    check_connectivity(repository, &statements, index, &mut report);
     Ok(report)
 }
 
@@ -87,8 +89,8 @@ pub fn check_copy(repository: &Repository) -> Result<Report, crate::repository::
     check_packs(repository, Options { data: true }, &mut report)?;
     let statements = check_statements(repository, &mut report)?;
     let index = check_summary(repository, &statements, &mut report);
-    let reached = check_connectivity(repository, &statements, index, &mut report);
-    check_pack_list(repository, &reached, &mut report)?;
+    check_pack_list(repository, &mut report)?;
+    check_connectivity(repository, &statements, index, &mut report);
     Ok(report)
 }
 
@@ -375,34 +377,27 @@ fn was_published(repository: &Repository, statements: &Known) -> bool {
     has_logs && statements.values().filter_map(index).any(|index| index.n > 0)
 }
 
-/// The list has to name the packs that readers need. One that holds nothing which refs lead to is
-/// what a failed or killed publication leaves behind; `gc` removes it.
-fn check_pack_list(
-    repository: &Repository,
-    reached: &HashSet<ObjectId>,
-    report: &mut Report,
-) -> Result<(), crate::repository::Error> {
+/// Readers from outside begin at the summary and need the list. One that lacks a pack is no damage:
+/// somebody was killed between the two, and the next to publish lists it.
+fn check_pack_list(repository: &Repository, report: &mut Report) -> Result<(), crate::disk::Error> {
     if repository.summary().ok().flatten().is_none() {
-        return Ok(()); // a repository that nobody reads from outside needs no list
+        return Ok(());
     }
-    let listed: BTreeSet<_> = repository.pack_list()?.into_iter().map(|pack| pack.id).collect();
-    let (listed, hidden): (Vec<_>, Vec<_>) =
-        repository.store().packs().into_iter().partition(|pack| listed.contains(&pack.id()));
-    let is_needed =
-        |id: ObjectId| reached.contains(&id) && !listed.iter().any(|pack| pack.index().number(&id).is_some());
-    if hidden.iter().any(|pack| pack.index().ids().any(|(id, _)| is_needed(id))) {
-        report.find(crate::repository::PACK_LIST_KEY, "it does not list every pack that readers need");
+    let path = repository.root().join(crate::repository::PACK_LIST_KEY);
+    match crate::disk::try_read(&path, PACK_LIST_BYTES_MAX)?.map(|bytes| packlist::decode(&bytes)) {
+        None => report.find(crate::repository::PACK_LIST_KEY, "it is lost"),
+        Some(Err(error)) => report.find(crate::repository::PACK_LIST_KEY, chain(&error)),
+        Some(Ok(_)) => {}
     }
     Ok(())
 }
 
-/// Gives every object that refs and summary lead to.
 fn check_connectivity(
     repository: &Repository,
     statements: &Known,
     index: Option<TreeId>,
     report: &mut Report,
-) -> HashSet<ObjectId> {
+) {
     let mut roots: Vec<(String, TreeId)> =
         index.map(|tree| ("summary".to_owned(), tree)).into_iter().collect();
     for (name, id) in repository.refs().list("refs/tags/").unwrap_or_default() {
@@ -413,7 +408,6 @@ fn check_connectivity(
     for (place, tree) in roots {
         check_tree(repository.store(), &place, tree, &mut seen, report);
     }
-    seen.into_iter().map(|(_, id)| id).collect()
 }
 
 fn check_tree(
