@@ -240,6 +240,17 @@ pub fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Makes a lock file, if it is not there, and waits until it is locked for this process alone. The lock
+/// ends when the file is dropped, or with the process.
+///
+/// # Errors
+/// If the file cannot be made or locked.
+pub fn lock_file(path: &Path) -> Result<File, Error> {
+    let file = File::options().create(true).truncate(false).write(true).open(path).doing("open", path)?;
+    file.lock().doing("lock", path)?;
+    Ok(file)
+}
+
 /// The names in a folder, sorted; none if the folder is absent.
 ///
 /// # Errors

@@ -19,10 +19,11 @@ use crate::packlist::{self, ListedPack};
 use crate::refs::Refs;
 use crate::statements::Statements;
 use crate::store::Store;
-use crate::store::pack::{file_name, index_name};
+use crate::store::pack::{Pack, file_name, index_name};
 use crate::summary::Summary;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The format this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -215,6 +216,15 @@ impl Repository {
         Ok(Lock(file))
     }
 
+    /// Waits until nobody else signs for this repository, then holds them off: the next index grows
+    /// from the last one, so publications list their releases one after the other (REL-024).
+    ///
+    /// # Errors
+    /// If the lock file refuses.
+    pub fn lock_signing(&self) -> Result<Lock, Error> {
+        Ok(disk::lock_file(&self.root.join("signing.lock")).map(Lock)?)
+    }
+
     fn lock_file(&self) -> Result<(File, PathBuf), disk::Error> {
         let path = self.root.join("lock");
         let file =
@@ -239,12 +249,32 @@ impl Repository {
     /// If the disk refuses.
     pub fn write_pack_list(&self, made_for: &[(PackId, TreeId)], heir: Option<PackId>) -> Result<(), Error> {
         self.store.refresh()?;
+        self.list_packs(&self.store.packs(), made_for, heir)
+    }
+
+    /// Writes the list of packs without `leaving`, which are about to be removed: a reader never finds
+    /// a pack listed that is gone, even if nobody comes to list them again.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn unlist_packs(&self, leaving: &[PackId], heir: Option<PackId>) -> Result<(), Error> {
+        self.store.refresh()?;
+        let mut packs = self.store.packs();
+        packs.retain(|pack| !leaving.contains(&pack.id()));
+        self.list_packs(&packs, &[], heir)
+    }
+
+    fn list_packs(
+        &self,
+        packs: &[Arc<Pack>],
+        made_for: &[(PackId, TreeId)],
+        heir: Option<PackId>,
+    ) -> Result<(), Error> {
         let mut old = self.pack_list()?;
-        let packs = self.store.packs();
         let gone = old.extract_if(.., |listed| !packs.iter().any(|pack| pack.id() == listed.id));
         let orphans: Vec<TreeId> = gone.flat_map(|listed| listed.tips).collect();
         let mut list = Vec::with_capacity(packs.len());
-        for pack in &packs {
+        for pack in packs {
             let id = pack.id();
             let known = old.iter().find(|listed| listed.id == id);
             let mut tips = known.map(|listed| listed.tips.clone()).unwrap_or_default();

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::session::Session;
 use objects::claim::Index;
 use objects::fsck::{self, Report};
-use objects::id::{ObjectId, TreeId};
-use objects::object::{Exists, Kind};
+use objects::id::{ObjectId, PackId, TreeId};
+use objects::object::Kind;
 use objects::release::Entry;
 use objects::repository::Repository;
 use objects::signed::Kind as StatementKind;
@@ -65,16 +65,14 @@ pub fn collect(
     let plan = gc::plan(repository.store(), &roots)?;
     let options = Options { jobs: session.jobs(), ..Options::default() };
     let heir = gc::rewrite(repository.store(), &plan, &live, options)?;
-    let is_public = repository.summary()?.is_some();
-    if is_public {
-        repository.write_pack_list(&[], heir)?; // readers find the new pack before the old ones go
+    if repository.summary()?.is_some() {
+        let leaving: Vec<PackId> =
+            plan.rewrite.iter().chain(&plan.drop).copied().filter(|id| Some(*id) != heir).collect();
+        repository.unlist_packs(&leaving, heir)?;
     }
-    gc::remove(repository.store(), &plan, heir)?;
-    if is_public {
-        repository.write_pack_list(&[], heir)?;
-    }
-    let packed_refs = repository.refs().pack()?;
+    gc::clear(repository.store(), &plan, heir)?;
     let swept = gc::sweep_staging(repository.store())?;
+    let packed_refs = repository.refs().pack()?;
     let mut collected = collected(&plan, packed_refs, false);
     collected.freed_bytes += swept;
     Ok(collected)

@@ -98,10 +98,14 @@ pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) ->
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
-    let mut log = Log::open(session, &repository, own, &manifest.name)?;
+    let _lock = repository.lock_shared()?;
+    drop(Log::open(session, &repository, own.clone(), &manifest.name)?); // may it be published here?
 
     let (ingested, written) = ingest_source(session, &repository, &source, request, reporter)?;
     let release = describe::release(repository.store(), &source.root, &manifest, &ingested)?;
+    let _signing = (session.lock_signing()?, repository.lock_signing()?);
+    repository.store().refresh()?; // others may have published while this one was read
+    let mut log = Log::open(session, &repository, own, &manifest.name)?;
     let mut outcome = outcome(&manifest, &log, &ingested, &written);
     outcome.new_identity = new_identity;
     if request.dry_run {

@@ -18,6 +18,7 @@ use objects::repository::Repository;
 use objects::time::Timestamp;
 use plumbing::trust::keyring::{Keyring, Passphrase};
 use plumbing::trust::{Policy, State};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -134,12 +135,14 @@ impl Session {
         Ok(self.state.get_or_init(|| state))
     }
 
-    /// Waits until no other command of this user signs: the ledger is read before a number is used.
+    /// Waits until no other process of this user signs, then holds them off: a log has one newest
+    /// entry, wherever it is published (REL-024).
     ///
     /// # Errors
     /// If the lock file refuses.
-    pub fn lock_signing(&self) -> Result<objects::repository::Lock, Error> {
-        Ok(self.store()?.lock_signing()?)
+    pub fn lock_signing(&self) -> Result<File, Error> {
+        disk::make_folder(&self.home)?;
+        Ok(disk::lock_file(&self.home.join("signing.lock"))?)
     }
 
     /// The user's secret keys.

@@ -99,11 +99,25 @@ fn is_young(meta: &std::fs::Metadata, roots: &Roots<'_>) -> bool {
     written.saturating_add(roots.grace_seconds) > roots.now.seconds()
 }
 
-/// Writes the objects that move into a new pack, and gives it. The caller holds the repository's
-/// exclusive lock, and made the plan under it; [`remove`] follows.
+/// Carries a plan out. Gives the pack that live objects moved to.
 ///
 /// # Errors
 /// If an object to be moved is damaged or the disk refuses; nothing has changed then.
+pub fn rewrite(
+    store: &Store,
+    plan: &Plan,
+    live: &HashSet<ObjectId>,
+    options: Options,
+) -> Result<Option<PackId>, Error> {
+    let new = rewrite(store, plan, live, options)?;
+    clear(store, plan, new)?;
+    Ok(new)
+}
+
+/// First half of [`apply`]: moves live objects together. Gives the pack they moved to.
+///
+/// # Errors
+/// If an object to be moved is damaged or the disk refuses.
 pub fn rewrite(
     store: &Store,
     plan: &Plan,
@@ -120,15 +134,15 @@ pub fn rewrite(
     Ok(new)
 }
 
-/// Removes the packs that `plan` drops or that were rewritten into `heir`.
+/// Second half of [`apply`]: removes the packs that `new` stands in for, and those that are dead.
 ///
 /// # Errors
-/// If the disk refuses; what is left goes with the next collection.
-pub fn remove(store: &Store, plan: &Plan, heir: Option<PackId>) -> Result<(), Error> {
-    for id in plan.rewrite.iter().chain(&plan.drop).filter(|id| Some(**id) != heir) {
-        remove_pack(store, *id)?;
+/// If the disk refuses.
+pub fn clear(store: &Store, plan: &Plan, new: Option<PackId>) -> Result<(), Error> {
+    for id in plan.rewrite.iter().chain(&plan.drop).filter(|id| Some(**id) != new) {
+        remove(store, *id)?;
     }
-    store.refresh()
+    Ok(store.refresh()?)
 }
 
 /// The group that objects from broken-up frames share.
