@@ -203,19 +203,6 @@ impl Repository {
         Ok(Lock(file))
     }
 
-    /// Waits until nobody else signs for this repository: an index is made from the one before, so
-    /// two made at once would carry one number.
-    ///
-    /// # Errors
-    /// If the lock file refuses.
-    pub fn lock_signing(&self) -> Result<Lock, Error> {
-        let path = self.root.join("sign.lock");
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).doing("open", &path)?;
-        file.lock().doing("lock", &path)?;
-        Ok(Lock(file))
-    }
-
     /// Waits until nobody else signs for this repository, then holds them off: the next index grows
     /// from the last one, so publications list their releases one after the other (REL-024).
     ///

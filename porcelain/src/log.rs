@@ -80,7 +80,6 @@ impl<'a> Log<'a> {
         log.read_index()?;
         let here = repository.refs().try_find(&log.head_ref())?;
         log.entries = log.read_entries(here)?;
-        log.catch_up(here)?;
         Ok(log)
     }
 
@@ -188,8 +187,12 @@ impl<'a> Log<'a> {
     }
 
     /// Takes up entries that were signed but are not here: a publication that was cut off, or one to
-    /// another repository.
-    fn catch_up(&mut self, here: Option<StatementId>) -> Result<(), Error> {
+    /// another repository. The caller holds the locks on signing.
+    ///
+    /// # Errors
+    /// `Conflict` if the repository is behind what was signed for it (REL-042).
+    pub fn catch_up(&mut self) -> Result<(), Error> {
+        let here = self.head().map(|(id, _)| id);
         let Some(signed) = Ledger::open(self.session.state()?)?.head(&self.key())? else { return Ok(()) };
         if self.head().is_some_and(|(_, seq)| seq >= signed.seq) {
             return Ok(());

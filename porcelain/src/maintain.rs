@@ -5,7 +5,7 @@ use crate::session::Session;
 use objects::claim::Index;
 use objects::fsck::{self, Report};
 use objects::id::{ObjectId, PackId, TreeId};
-use objects::object::Kind;
+use objects::object::{Exists, Kind};
 use objects::release::Entry;
 use objects::repository::Repository;
 use objects::signed::Kind as StatementKind;

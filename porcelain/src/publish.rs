@@ -92,13 +92,10 @@ pub struct Outcome {
 /// those of reading, signing and writing.
 pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.to).map_err(|error| no_repository(error, &request.to))?;
-    let _signing = session.lock_signing()?;
-    let _alone = repository.lock_signing()?;
     let _lock = repository.lock_shared()?;
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
-    let _lock = repository.lock_shared()?;
     drop(Log::open(session, &repository, own.clone(), &manifest.name)?); // may it be published here?
 
     let (ingested, written) = ingest_source(session, &repository, &source, request, reporter)?;
@@ -111,6 +108,7 @@ pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) ->
     if request.dry_run {
         return Ok(outcome);
     }
+    log.catch_up()?;
     let entry = match log.released(&release.version) {
         Some((id, present)) if present.tree == release.tree => id,
         Some(_) => return Err(version_exists(&manifest)),

@@ -99,11 +99,12 @@ fn is_young(meta: &std::fs::Metadata, roots: &Roots<'_>) -> bool {
     written.saturating_add(roots.grace_seconds) > roots.now.seconds()
 }
 
-/// Carries a plan out. Gives the pack that live objects moved to.
+/// Carries a plan out: [`rewrite`], then [`clear`]. The caller holds the repository's exclusive lock,
+/// and made the plan under it. Gives the pack that live objects moved to.
 ///
 /// # Errors
-/// If an object to be moved is damaged or the disk refuses; nothing has changed then.
-pub fn rewrite(
+/// If an object to be moved is damaged or the disk refuses; nothing is then removed.
+pub fn apply(
     store: &Store,
     plan: &Plan,
     live: &HashSet<ObjectId>,
@@ -140,9 +141,9 @@ pub fn rewrite(
 /// If the disk refuses.
 pub fn clear(store: &Store, plan: &Plan, new: Option<PackId>) -> Result<(), Error> {
     for id in plan.rewrite.iter().chain(&plan.drop).filter(|id| Some(**id) != new) {
-        remove(store, *id)?;
+        remove_pack(store, *id)?;
     }
-    Ok(store.refresh()?)
+    store.refresh()
 }
 
 /// The group that objects from broken-up frames share.
