@@ -193,6 +193,20 @@ impl Person {
         assert_eq!(run.code, Some(0), "{run:?}");
     }
 
+    /// Fails unless a repository is whole, but for what a killed command may leave: statements that no
+    /// ref leads to yet, and refs that were about to move.
+    pub fn is_whole_after_a_kill(&self, repo: &Path) {
+        let run = self.run(["fsck", "--data", "--repo", text(repo), "--json"]);
+        let findings = run.json()["findings"].clone();
+        let left = [
+            "no ref leads to this entry",
+            "this release has no tag",
+            "its last line is not where the ref is",
+        ];
+        let is_left = |finding: &Value| left.contains(&finding["problem"].as_str().unwrap());
+        assert!(findings.as_array().unwrap().iter().all(is_left), "{run:?}");
+    }
+
     /// Starts to serve a repository and waits until it answers.
     pub fn serve(&self, repo: &Path, flags: &[&str]) -> Served {
         let announce = tempfile::tempdir().unwrap();
