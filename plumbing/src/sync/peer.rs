@@ -10,9 +10,6 @@ use objects::signed::Envelope;
 use objects::summary::Summary;
 use std::io::{Cursor, Read};
 
-/// Most frames of one answer that bring nothing new.
-const USELESS_MAX: usize = 64;
-
 /// The other end of a wire.
 pub struct Peer {
     wire: Box<dyn Wire>,
@@ -70,7 +67,7 @@ impl Source for Peer {
         let from = self.name();
         let mut summary = None;
         self.ask(&Request::Advertise {}, &mut |answer, _| match answer {
-            Answer::Summary(_) if summary.is_some() => Err(malformed(&from, "it sends two summaries")),
+            Answer::Summary(_) if summary.is_some() => Err(malformed(&from, "it sends its summary twice")),
             Answer::Summary(bytes) => {
                 let decoded = Summary::decode(&bytes);
                 summary = Some(decoded.map_err(|source| Error::Statement { from: from.clone(), source })?);
@@ -114,22 +111,22 @@ impl Source for Peer {
             Request::Want(Want { tree: Some(tree), haves, deltas, ..Want::default() })
         };
         let from = self.name();
-        let (mut announced, mut useless) = (false, 0);
+        let (mut announced, mut left) = (false, intake.bytes_max());
         self.ask(&request, &mut |answer, stream| match answer {
             Answer::Tree(sent) if sent == tree && !announced => {
                 announced = true;
                 Ok(())
             }
             Answer::Frame(frame) => {
+                // Each object is sent at most once, so no answer is longer than the whole (SEC-120).
+                left = left.checked_sub(u64::from(frame.raw).max(1)).ok_or_else(|| Error::TooMuch {
+                    from: from.clone(),
+                    id: tree.object(),
+                    what: "more bytes",
+                })?;
                 let stored = message::read_bytes(&from, stream, frame.stored as usize, STORED_BYTES_MAX)?;
                 progress.advance(stored.len() as u64);
-                let before = intake.objects();
-                intake.take(&from, &frame, stored, Strangers::Refuse)?;
-                useless += usize::from(intake.objects() == before);
-                if useless > USELESS_MAX {
-                    return Err(malformed(&from, "it sends what is here already, again and again"));
-                }
-                Ok(())
+                intake.take(&from, &frame, stored, Strangers::Refuse)
             }
             _ => Err(malformed(&from, "it answers with something else than frames")),
         })
