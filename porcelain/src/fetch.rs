@@ -18,13 +18,14 @@ use objects::disk;
 use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
 use objects::identity::Chain;
 use objects::limits::SUMMARY_BYTES_MAX;
-use objects::object::Exists;
+use objects::object::{Error as ObjectError, Exists};
 use objects::progress::Progress;
 use objects::refs::{PreviousValue, RefEdit};
-use objects::release::Entry;
+use objects::release::{Entry, Release};
 use objects::repository::Repository;
 use objects::signed::Envelope;
 use objects::summary::Summary;
+use objects::walk;
 use plumbing::index::Index;
 use plumbing::sync::intake::Intake;
 use plumbing::sync::{self, Source, Wanted};
@@ -283,6 +284,9 @@ fn content(
         fetched.dropped.iter().for_each(|dropped| reporter.warn(&format!("a source was dropped: {dropped}")));
         (objects, bytes) = (fetched.objects, fetched.bytes);
     }
+    if !is_whole(repository, pick.record, &release.version)? {
+        check_tree(repository, release)?;
+    }
     repository.statements().insert(entry.envelope())?;
     let edit = RefEdit {
         name: tag_ref(pick.record.owner, &pick.record.name, &release.version),
@@ -292,6 +296,20 @@ fn content(
     };
     repository.refs().edit(&[edit], session.now())?;
     Ok(Had { entry, was_here, objects, bytes })
+}
+
+/// Step 17: what arrived is exactly what was signed, and nothing in it leads out.
+fn check_tree(repository: &Repository, release: &Release) -> Result<(), Error> {
+    let store = repository.store();
+    let totals = walk::visit::<ObjectError>(store, release.tree, release.files, &mut |_, _| Ok(()))?;
+    if (totals.files, totals.bytes) != (release.files, release.size) {
+        return Err(Error::Refused {
+            code: "E-FORMAT",
+            what: format!("tree {} has other totals than were signed", release.tree),
+            hint: "tell its author: the release is malformed".into(),
+        });
+    }
+    Ok(walk::check_links(store, release.tree, release.files)?)
 }
 
 /// True if the version is tagged here: a tag is made after its content is whole.
