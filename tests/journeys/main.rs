@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
 mod fixture;
+mod forge;
+mod hostile;
 mod sandbox;
 mod web;
 

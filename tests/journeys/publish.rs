@@ -61,6 +61,19 @@ fn flags_stand_in_for_a_manifest_and_win_over_it() {
     assert_eq!((&outcome["name"], &outcome["version"]), (&"hello".into(), &"1.0.1".into()));
 }
 
+/// Of a package that is one empty file, nothing is lost.
+#[test]
+fn an_empty_file_is_a_package() {
+    let world = World::new();
+    let ada = world.author("ada");
+    fs::create_dir(world.path("nothing")).unwrap();
+    fs::write(world.path("nothing/empty"), "").unwrap();
+    ada.ok(["publish", "nothing", "--name", "nothing", "--version", "1.0.0", "--to", "ada.repo"]);
+    ada.is_whole(&ada.repo());
+    ada.ok(["checkout", "nothing", "out", "--repo", "ada.repo"]);
+    assert_eq!(content(&world.path("out")), content(&world.path("nothing")));
+}
+
 /// O2: one file is a package too.
 #[test]
 fn a_single_file_is_a_package() {
