@@ -77,9 +77,10 @@ impl<'a> Log<'a> {
             record: None,
             own,
         };
-        log.read_index()?;
         let here = repository.refs().try_find(&log.head_ref())?;
         log.entries = log.read_entries(here)?;
+        log.more_signed()?; // told before anything is read or written
+        log.read_index()?;
         Ok(log)
     }
 
@@ -186,27 +187,34 @@ impl<'a> Log<'a> {
         Err(last.expect("a chain has at least one document").into())
     }
 
-    /// Takes up entries that were signed but are not here: a publication that was cut off, or one to
-    /// another repository. The caller holds the locks on signing.
-    ///
-    /// # Errors
-    /// `Conflict` if the repository is behind what was signed for it (REL-042).
-    pub fn catch_up(&mut self) -> Result<(), Error> {
-        let here = self.head().map(|(id, _)| id);
-        let Some(signed) = Ledger::open(self.session.state()?)?.head(&self.key())? else { return Ok(()) };
-        if self.head().is_some_and(|(_, seq)| seq >= signed.seq) {
-            return Ok(());
+    /// The whole log, if more of it was signed than is here: by a publication that was cut off, or one
+    /// to another repository.
+    fn more_signed(&self) -> Result<Option<Vec<(StatementId, Entry)>>, Error> {
+        let here = self.head();
+        let Some(signed) = Ledger::open(self.session.state()?)?.head(&self.key())? else { return Ok(None) };
+        if here.is_some_and(|(_, seq)| seq >= signed.seq) {
+            return Ok(None);
         }
-        let known = self.entries.len();
         let all = self.read_entries(Some(signed.entry))?;
-        let grows = here.is_none_or(|here| all.get(known.wrapping_sub(1)).is_some_and(|(id, _)| *id == here));
-        let fresh = all.get(known..).unwrap_or_default();
+        let grows = here.is_none_or(|(id, seq)| all.get(seq as usize).is_some_and(|(at, _)| *at == id));
+        let fresh = all.get(self.entries.len()..).unwrap_or_default();
         let cut_off = fresh.len() == 1 && fresh.iter().all(|(_, entry)| self.holds(entry));
         let is_backup = here.is_some() && signed.place == self.place() && !cut_off;
         if is_backup || !grows {
             return Err(behind(&format!("entry {} of {}", signed.seq, self.name), signed.entry));
         }
-        let fresh = fresh.iter().map(|(id, _)| self.own_statement(*id)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(all))
+    }
+
+    /// Takes up entries that were signed but are not here. The caller holds the locks on signing.
+    ///
+    /// # Errors
+    /// `Conflict` if the repository is behind what was signed for it (REL-042).
+    pub fn catch_up(&mut self) -> Result<(), Error> {
+        let Some(all) = self.more_signed()? else { return Ok(()) };
+        let here = self.head().map(|(id, _)| id);
+        let fresh = all.iter().skip(self.entries.len());
+        let fresh = fresh.map(|(id, _)| self.own_statement(*id)).collect::<Result<Vec<_>, _>>()?;
         self.repository.statements().insert_all(&fresh)?;
         self.entries = all;
         self.move_head(here)
