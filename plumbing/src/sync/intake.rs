@@ -35,6 +35,9 @@ pub enum Strangers {
     Ignore,
 }
 
+/// Most bytes of one row of a tree: a name of full length, an id, mode and size.
+const ROW_BYTES_MAX: u64 = 320;
+
 /// A fetch of one tree in progress.
 pub struct Intake<'s> {
     store: &'s Store,
@@ -129,6 +132,14 @@ impl<'s> Intake<'s> {
         Ok(ranges)
     }
 
+    /// Most unpacked bytes that the objects of the tree can have, by what was signed of it: contents,
+    /// lists of chunks, and rows of trees with names of full length.
+    pub fn bytes_max(&self) -> u64 {
+        let Wanted { files_max, bytes_max, .. } = self.wanted;
+        let rows = files_max.saturating_mul(2).saturating_add(16).saturating_mul(ROW_BYTES_MAX);
+        bytes_max.saturating_add(bytes_max / 32).saturating_add(rows)
+    }
+
     /// How many objects were taken in.
     pub fn objects(&self) -> usize {
         self.transaction.objects()
@@ -179,16 +190,19 @@ impl<'s> Intake<'s> {
         kept: bool,
         strangers: Strangers,
     ) -> Result<(), Error> {
-        if let Some(kind) = self.expected.remove(&id) {
-            self.transaction.write_as(id, bytes, STRUCTURE)?;
+        if let Some(kind) = self.expected.get(&id).copied() {
             self.arrived.insert(id, Bytes::from(bytes.to_vec()));
-            return self.learn(from, vec![(kind, id)]);
+            self.learn(from, vec![(kind, id)])?; // what is malformed stays missing, and is not kept
+            self.expected.remove(&id);
+            self.transaction.write_as(id, bytes, STRUCTURE)?;
+            return Ok(());
         }
-        if let Some(stated) = self.chunks.remove(&id) {
+        if let Some(stated) = self.chunks.get(&id).copied() {
             if stated != bytes.len() as u64 {
                 let reason = format!("chunk {id} has {} bytes, its file says {stated}", bytes.len());
                 return Err(super::message::malformed(from, reason));
             }
+            self.chunks.remove(&id);
             if !kept {
                 self.transaction.write_as(id, bytes, RECEIVED)?;
             }
