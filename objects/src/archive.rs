@@ -7,7 +7,7 @@
 //!
 //! Follows IEEE Std 1003.1, pax, "ustar Interchange Format" and "pax Header Block".
 
-use crate::object::{Error, Find, Kind};
+use crate::object::{Error, Find};
 use crate::tree::{Entry, Mode};
 use crate::walk;
 use std::io::{self, Write};
@@ -167,9 +167,8 @@ fn write_entry(
         Mode::Link => archive.link(path, &walk::link_target(find, entry)?).map_err(write_error),
         mode => {
             archive.file(path, mode.is_exec(), entry.size).map_err(write_error)?;
-            for (chunk, _) in walk::pieces(find, entry)? {
-                let bytes = find.find(Kind::Chunk, &chunk.object())?;
-                archive.data(&bytes).map_err(write_error)?;
+            for piece in walk::pieces(find, entry)? {
+                archive.data(&walk::chunk(find, piece)?).map_err(write_error)?;
             }
             archive.end_file().map_err(write_error)
         }

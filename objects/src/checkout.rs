@@ -6,8 +6,9 @@
 //! Leaves to others: switching an environment to the new folder (porcelain).
 
 use crate::disk::{self, Context};
-use crate::id::{ObjectId, TreeId};
-use crate::object::{Error as ObjectError, Kind};
+use crate::id::{ChunkId, ObjectId, TreeId};
+use crate::limits::RELEASE_CHUNKS_MAX;
+use crate::object::{Bytes, Error as ObjectError, Kind};
 use crate::parallel;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -105,6 +106,8 @@ struct Plan {
     files: Vec<PlannedFile>,
     links: BTreeMap<String, String>,
     frames: Vec<PlannedFrame>,
+    /// How many chunks are written in all.
+    writes: u64,
 }
 
 struct PlannedFile {
@@ -138,6 +141,7 @@ impl Plan {
             files: Vec::new(),
             links: BTreeMap::new(),
             frames: Vec::new(),
+            writes: 0,
         };
         let mut frames = HashMap::new();
         let mut numbers = HashMap::new();
@@ -179,9 +183,12 @@ impl Plan {
             let (pack, object) = locate(store, &id)?;
             let Place { frame: number, range } = pack.table().place(object);
             if range.len() as u64 != len {
-                let source =
-                    crate::codec::Error::malformed("chunk", "it has another length than its file says");
-                return Err(ObjectError::Format { kind: Kind::Chunk, id, source: source.into() });
+                return Err(walk::chunk_fault(chunk));
+            }
+            self.writes += 1;
+            if self.writes > RELEASE_CHUNKS_MAX {
+                let (what, max) = ("number of chunks to write up to file", RELEASE_CHUNKS_MAX);
+                return Err(ObjectError::Limit { what, id: entry.id, max });
             }
             let key = (pack.id().object(), number);
             let frame = frames.entry(key).or_insert_with(|| PlannedFrame {
@@ -216,10 +223,7 @@ fn write_frame(
     frame: &PlannedFrame,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let raw = Arc::new(store.read_frame(&frame.pack, frame.number)?);
-    for (object, id) in &frame.objects {
-        frame.pack.object(&raw, &frame.pack.table().place(*object), id)?;
-    }
+    let objects = read_objects(store, frame)?;
     frame.writes.par_chunks(WRITES).try_for_each(|writes| {
         let mut last: Option<(u32, OwnedFd)> = None;
         for run in writes.chunk_by(|a, b| a.file == b.file) {
@@ -235,13 +239,30 @@ fn write_frame(
             };
             let file = folder.open_file(handle, planned)?;
             for write in run {
-                let bytes = &raw[frame.pack.table().place(write.object).range];
+                let bytes = &objects[&write.object];
                 file.write_all_at(bytes, write.offset).doing("write", &folder.path.join(&planned.name))?;
                 progress.advance(bytes.len() as u64);
             }
         }
         Ok(())
     })
+}
+
+/// The objects of a frame that are wanted, each checked; one that is damaged here is taken from
+/// another pack if it is whole there (SEC-031).
+fn read_objects(store: &Store, frame: &PlannedFrame) -> Result<HashMap<u32, Bytes>, ObjectError> {
+    let raw = store.read_frame(&frame.pack, frame.number).map(Arc::new).ok();
+    let table = frame.pack.table();
+    let read = |(object, id): (&u32, &ObjectId)| {
+        let place = table.place(*object);
+        let here = raw.as_ref().and_then(|raw| frame.pack.object(raw, &place, id).ok());
+        let bytes = match here {
+            Some(bytes) => bytes,
+            None => walk::chunk(store, (ChunkId::new(*id), place.range.len() as u64))?,
+        };
+        Ok((*object, bytes))
+    };
+    frame.objects.iter().map(read).collect()
 }
 
 /// The folder written to, by its handle.

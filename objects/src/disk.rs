@@ -6,8 +6,9 @@
 //!
 //! Order on disk (THREATS 4): data to a new file, sync, rename, sync of the folder.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,7 +56,8 @@ impl<T> Context<T> for io::Result<T> {
     }
 }
 
-/// A new file under a name nobody uses, removed when dropped unless it was renamed.
+/// A new file under a name nobody uses, removed when dropped unless it was renamed. It is locked
+/// while it is open, so that whoever sweeps leftovers away sees that its writer lives.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -74,7 +76,8 @@ impl Scratch {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!(".{}-{n}{suffix}", std::process::id()));
             match File::options().read(true).write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Scratch { path, file, kept: false }),
+                Ok(file) if is_ours(&file) => return Ok(Scratch { path, file, kept: false }),
+                Ok(_) => {} // somebody who sweeps took it for a leftover
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => make_folder(folder)?,
                 Err(e) => return Err(Error::new("create", &path, e)),
@@ -114,6 +117,13 @@ impl Drop for Scratch {
             let _ = fs::remove_file(&self.path); // a leftover is harmless; gc removes it
         }
     }
+}
+
+/// Locks a new file; false if somebody had it in hand first, or has removed it. A disk that knows
+/// no locks has to do without.
+fn is_ours(file: &File) -> bool {
+    let locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    locked && file.metadata().is_ok_and(|meta| meta.nlink() > 0)
 }
 
 /// Makes a folder and those above it.

@@ -8,13 +8,13 @@
 //! summary name is here, down to the last chunk), statements (signatures hold under the identities
 //! here), and, if asked, data (every object is unpacked and hashed).
 
-use crate::claim::{Beacon, Index, Repository as RepositoryName};
+use crate::claim::{Beacon, Index};
 use crate::id::{IdentityId, ObjectId, StatementId, TreeId};
 use crate::identity::{Chain, Identity};
 use crate::limits::PACK_LIST_BYTES_MAX;
 use crate::object::{Exists, Find, Kind};
 use crate::packlist;
-use crate::refs::reflog;
+use crate::refs::{RefName, reflog};
 use crate::release::Entry;
 use crate::repository::Repository;
 use crate::signed::{Document, Envelope, Kind as StatementKind, Signed};
@@ -270,33 +270,62 @@ fn chains(known: &Known) -> BTreeMap<IdentityId, Chain> {
 }
 
 fn check_refs(repository: &Repository, statements: &Known, report: &mut Report) {
-    let refs = match repository.refs().list("refs/") {
-        Ok(refs) => refs,
+    let listed = repository.refs().list("refs/").and_then(|refs| Ok((refs, repository.refs().unfinished()?)));
+    let (refs, unfinished) = match listed {
+        Ok((refs, unfinished)) => (BTreeMap::from_iter(refs), unfinished),
         Err(error) => return report.find("refs", chain(&error)),
     };
-    for (name, id) in refs {
+    for (name, id) in &refs {
         report.refs += 1;
-        if !statements.contains_key(&id) {
-            report.find(&name, format!("it points at statement {}, which is not here", id.short(16)));
-        }
-        match reflog::read(repository.root(), &name) {
-            Ok((_, damaged)) if damaged > 0 => {
-                report.find(format!("logs/{name}"), format!("{damaged} lines are damaged"))
-            }
-            // The line is written before the ref moves, so after a crash it may be one ahead.
-            Ok((lines, _))
-                if lines.last().is_none_or(|line| line.new != Some(id) && line.old != Some(id)) =>
-            {
-                report.find(format!("logs/{name}"), "its last line is not where the ref is");
-            }
-            Ok(_) => {}
-            Err(error) => report.find(format!("logs/{name}"), chain(&error)),
+        if !statements.contains_key(id) {
+            report.find(name, format!("it points at statement {}, which is not here", id.short(16)));
         }
     }
-    check_entries_named(repository, statements, report);
+    let logged = match reflog::names(repository.root()) {
+        Ok(Some(logged)) => logged,
+        Ok(None) => return check_entries_named(repository, statements, report),
+        Err(error) => return report.find("logs", chain(&error)),
+    };
+    for name in refs.keys().chain(&logged).collect::<BTreeSet<_>>() {
+        if !unfinished.contains(name) {
+            // else a process was killed there; the next edit takes it up
+            check_log(repository, name, refs.get(name).copied(), statements, report);
+        }
+    }
 }
 
-/// Every entry that is here and whose tag is lost: a deleted ref shows nowhere else.
+/// A log ends where its ref is, which is how a ref that was deleted shows; and what it names is
+/// here, which is how a statement shows that no ref names any more.
+fn check_log(
+    repository: &Repository,
+    name: &RefName,
+    at: Option<StatementId>,
+    statements: &Known,
+    report: &mut Report,
+) {
+    let log = reflog::read(repository.root(), name);
+    let named = log.iter().flat_map(|(lines, _)| lines).filter_map(|line| line.new);
+    for lost in named.filter(|id| !statements.contains_key(id)) {
+        report.find(
+            format!("logs/{name}"),
+            format!("it names statement {}, which is not here", lost.short(16)),
+        );
+    }
+    match log {
+        Ok((_, damaged)) if damaged > 0 => {
+            report.find(format!("logs/{name}"), format!("{damaged} lines are damaged"))
+        }
+        Ok((lines, _)) if lines.last().and_then(|line| line.new) != at => match at {
+            Some(_) => report.find(format!("logs/{name}"), "its last line is not where the ref is"),
+            None => report.find(name, "it is lost; its log says where it was"),
+        },
+        Ok(_) => {}
+        Err(error) => report.find(format!("logs/{name}"), chain(&error)),
+    }
+}
+
+/// Every entry that is here and whose tag is lost: in a mirror, which has no logs, a deleted ref
+/// shows nowhere else.
 fn check_entries_named(repository: &Repository, statements: &Known, report: &mut Report) {
     let heads: HashSet<StatementId> =
         repository.refs().list("refs/").unwrap_or_default().into_iter().map(|(_, id)| id).collect();
@@ -338,8 +367,7 @@ fn check_summary(repository: &Repository, statements: &Known, report: &mut Repor
             return None;
         }
     };
-    let RepositoryName { owner, .. } = summary.repository;
-    let chain_of_owner = match Chain::walk(owner, &summary.owner) {
+    let chain_of_owner = match Chain::walk(summary.repository.owner, &summary.owner) {
         Ok(chain) => chain,
         Err(error) => {
             report.find("summary", chain(&error));
@@ -349,7 +377,8 @@ fn check_summary(repository: &Repository, statements: &Known, report: &mut Repor
     let roles = &chain_of_owner.head().roles;
     let index = summary.index.verify(&roles.index, "index");
     let beacon = summary.beacon.verify(&roles.beacon, "beacon");
-    for envelope in [summary.index.envelope(), summary.beacon.envelope()] {
+    let owner = summary.owner.iter().map(Signed::envelope);
+    for envelope in owner.chain([summary.index.envelope(), summary.beacon.envelope()]) {
         if !all_signatures_hold(envelope) {
             report.find("summary", "a signature in it does not hold");
         }
@@ -358,6 +387,9 @@ fn check_summary(repository: &Repository, statements: &Known, report: &mut Repor
         (Ok(index), Ok(beacon)) => {
             if beacon.index != index.id() {
                 report.find("summary", "its beacon speaks of another index");
+            }
+            if [&index.repository, &beacon.repository] != [&summary.repository; 2] {
+                report.find("summary", "it is of another repository than its index and beacon");
             }
             Some(index.root)
         }

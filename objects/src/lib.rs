@@ -38,6 +38,8 @@ pub mod spec;
 pub mod statements;
 pub mod store;
 pub mod summary;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod tree;
 pub mod version;

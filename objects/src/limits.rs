@@ -11,6 +11,11 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const PATH_DEPTH_MAX: usize = 128;
 /// Most files, links and directories one release may hold.
 pub const RELEASE_FILES_MAX: u64 = 2_000_000;
+/// Most chunks of one file: 64 GiB at the average length, and 160 MiB of memory for their rows.
+pub const FILE_CHUNKS_MAX: u64 = 4 << 20;
+/// Most places chunks are written to by one checkout: 256 GiB at the average length, and 256 MiB of
+/// memory for the plan. The same few chunks may be named again and again, so what was sent is no bound.
+pub const RELEASE_CHUNKS_MAX: u64 = 16 << 20;
 /// Most rows in one tree, blob or fan object.
 pub const ROWS_MAX: usize = 65_536;
 /// Largest object after unpacking, in bytes.
@@ -41,6 +46,8 @@ pub const LINK_BYTES_MAX: usize = PATH_BYTES_MAX;
 pub const FRAME_BYTES: usize = 1 << 20;
 /// Largest unpacked frame, in bytes; one object of the largest size fits.
 pub const FRAME_BYTES_MAX: usize = OBJECT_BYTES_MAX;
+/// Largest frame as it is stored, in bytes: what zstd makes of the largest content at worst.
+pub const FRAME_STORED_BYTES_MAX: usize = FRAME_BYTES_MAX + (FRAME_BYTES_MAX >> 8);
 /// Largest zstd window of a plain frame, as its binary logarithm (8 MiB).
 pub const WINDOW_LOG_MAX: u32 = 23;
 /// Largest zstd window of a frame with a prefix, as its binary logarithm (32 MiB).
@@ -51,6 +58,9 @@ pub const PREFIX_BYTES_MAX: usize = 16 << 20;
 pub const PREFIX_RANGES_MAX: usize = 4_096;
 /// Deepest chain of delta frames.
 pub const DELTA_DEPTH_MAX: usize = 4;
+/// Most frames unpacked to read one object: each base of a delta frame may lie in another delta
+/// frame, so that depth alone would allow 4,096 to the power of four.
+pub const DELTA_FRAMES_MAX: usize = 1_024;
 /// Largest table of contents of a pack, in bytes: about 20 million objects.
 pub const TABLE_BYTES_MAX: usize = 128 << 20;
 /// Most frames of one pack.

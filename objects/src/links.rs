@@ -27,9 +27,14 @@ fn leads_out(links: &BTreeMap<String, String>, path: &str, target: &str) -> bool
     if is_absolute(target) || target.is_empty() || target.contains('\0') || target.len() > LINK_BYTES_MAX {
         return true;
     }
+    // `a\b` is one step on Unix and two on Windows; a link has to stay inside on both.
+    climbs(links, path, target, &['/']) || climbs(links, path, target, &['/', '\\'])
+}
+
+fn climbs(links: &BTreeMap<String, String>, path: &str, target: &str, separators: &[char]) -> bool {
     let mut at: Vec<&str> = path.split('/').collect();
     at.pop();
-    let mut ahead: VecDeque<&str> = target.split('/').collect();
+    let mut ahead: VecDeque<&str> = target.split(separators).collect();
     let mut followed = 0;
     while let Some(step) = ahead.pop_front() {
         match step {
@@ -46,7 +51,8 @@ fn leads_out(links: &BTreeMap<String, String>, path: &str, target: &str) -> bool
                 return true;
             }
             at.pop();
-            next.split('/').rev().for_each(|part| ahead.push_front(part));
+            let parts: Vec<&str> = next.split(separators).collect();
+            parts.into_iter().rev().for_each(|part| ahead.push_front(part));
         }
     }
     false

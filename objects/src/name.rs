@@ -88,7 +88,7 @@ fn leads_elsewhere(name: &str) -> Option<&'static str> {
         Some("it climbs out of its directory")
     } else if drive || name.starts_with(['/', '\\']) {
         Some("it is an absolute path")
-    } else if is_control_folder(name) {
+    } else if name.split(['/', '\\']).any(is_control_folder) {
         Some("it stands for a control folder")
     } else {
         None
@@ -116,10 +116,16 @@ fn ill_formed(name: &str) -> Option<&'static str> {
 /// True for every spelling under which some file system would open `.pkgs` or `.git`: other case,
 /// ignorable characters (HFS+), trailing dots and spaces, streams and short names (NTFS).
 fn is_control_folder(name: &str) -> bool {
-    let folded: String = name.chars().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase).collect();
+    let folded: String = name.chars().filter(|c| !is_ignorable(*c)).flat_map(fold).collect();
     let stem = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     let short = stem.split_once('~').filter(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     matches!(stem, ".git" | ".pkgs") || matches!(short, Some(("git" | "pkgs", _)))
+}
+
+/// One case for all that some file system takes for one letter: by way of the upper case, in which
+/// the long s and the final sigma meet the plain ones, as they do on APFS.
+fn fold(c: char) -> impl Iterator<Item = char> {
+    c.to_uppercase().flat_map(char::to_lowercase)
 }
 
 /// Characters that HFS+ leaves out when it compares names.
@@ -163,7 +169,7 @@ pub fn printable(text: &str) -> String {
 /// What names fold to on a file system that ignores case: two entries of one directory must differ
 /// in it to be portable (SEC-007).
 pub fn case_folded(name: &EntryName) -> String {
-    name.0.chars().flat_map(char::to_lowercase).collect()
+    name.0.chars().flat_map(fold).collect()
 }
 
 impl TryFrom<String> for EntryName {

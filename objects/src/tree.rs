@@ -271,7 +271,7 @@ pub fn build(mut entries: Vec<Entry>) -> Result<Vec<(TreeId, Vec<u8>)>, Error> {
     Ok(objects)
 }
 
-/// Bytes of all entries together.
+/// Bytes of all entries together; the most there can be if forged sizes go beyond that.
 pub fn sum(entries: &[Entry]) -> u64 {
-    entries.iter().map(|entry| entry.size).sum()
+    entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.size))
 }

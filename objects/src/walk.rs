@@ -6,8 +6,8 @@
 
 use crate::blob::{Blob, Piece};
 use crate::id::{BlobId, ChunkId, ObjectId, TreeId};
-use crate::limits::{LINK_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, RELEASE_FILES_MAX};
-use crate::object::{Error, Find, Kind};
+use crate::limits::{FILE_CHUNKS_MAX, LINK_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, RELEASE_FILES_MAX};
+use crate::object::{Bytes, Error, Find, Kind};
 use crate::store::pack::table::Base;
 use crate::tree::{Entry, Mode, Tree, TreeError};
 use std::collections::HashSet;
@@ -24,12 +24,17 @@ pub struct Totals {
 /// The entries of a directory, its runs joined.
 ///
 /// # Errors
-/// Those of `find`; `Format` for a malformed tree.
+/// Those of `find`; `Format` for a malformed tree; `Limit` if its rows state more entries than a
+/// release may have, before any run is read (SEC-016).
 pub fn entries(find: &dyn Find, id: TreeId) -> Result<Vec<Entry>, Error> {
     let mut all = Vec::new();
     match tree(find, id)? {
         Tree::Entries(entries) => return Ok(entries),
         Tree::Fan(runs) => {
+            let total = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.2));
+            if total > RELEASE_FILES_MAX {
+                return Err(limit("number of entries of tree", id.object(), RELEASE_FILES_MAX));
+            }
             for (first, run, count, bytes) in runs {
                 let Tree::Entries(entries) = tree(find, run)? else {
                     return Err(tree_fault(run, "a run of a directory is itself split"));
@@ -91,12 +96,17 @@ const PIECES_MAX: u64 = 16 << 20;
 /// The chunks of a blob, its runs joined.
 ///
 /// # Errors
-/// Those of `find`; `Format` if it is malformed.
+/// Those of `find`; `Format` if it is malformed; `Limit` if its rows state more chunks than a file
+/// may have, before any run is read: one run could be named again and again (SEC-017).
 pub fn blob_pieces(find: &dyn Find, id: BlobId) -> Result<Vec<Piece>, Error> {
     let runs = match blob(find, id)? {
         Blob::Chunks { pieces, .. } => return Ok(pieces),
         Blob::Fan { runs, .. } => runs,
     };
+    let total = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.1));
+    if total > FILE_CHUNKS_MAX {
+        return Err(limit("number of chunks of blob", id.object(), FILE_CHUNKS_MAX));
+    }
     let mut all = Vec::new();
     for (run, count, bytes) in runs {
         if all.len() as u64 + count > PIECES_MAX {
@@ -110,6 +120,24 @@ pub fn blob_pieces(find: &dyn Find, id: BlobId) -> Result<Vec<Piece>, Error> {
         }
     }
     Ok(all)
+}
+
+/// The bytes of a chunk, which must be as many as its row says: what follows it is placed by that.
+///
+/// # Errors
+/// Those of `find`; `Format` if it has another length.
+pub fn chunk(find: &dyn Find, (id, len): Piece) -> Result<Bytes, Error> {
+    let bytes = find.find(Kind::Chunk, &id.object())?;
+    if bytes.len() as u64 != len {
+        return Err(chunk_fault(id));
+    }
+    Ok(bytes)
+}
+
+/// A chunk of another length than the row that names it says.
+pub(crate) fn chunk_fault(id: ChunkId) -> Error {
+    let why = crate::codec::Error::malformed("chunk", "it has another length than its file says");
+    Error::Format { kind: Kind::Chunk, id: id.object(), source: why.into() }
 }
 
 /// A link's target.
@@ -167,24 +195,25 @@ pub fn visit<E: From<Error>>(
         };
         totals.files += 1;
         if totals.files > files_max {
-            return Err(limit("number of files below tree", root, files_max).into());
+            return Err(limit("number of files below tree", root.object(), files_max).into());
         }
         if !path.is_empty() {
             path.push('/');
         }
         path.push_str(entry.name.as_str());
         if path.len() > PATH_BYTES_MAX {
-            return Err(limit("length of a path below tree", root, PATH_BYTES_MAX as u64).into());
+            return Err(limit("length of a path below tree", root.object(), PATH_BYTES_MAX as u64).into());
         }
         f(&path, &entry)?;
         if entry.mode != Mode::Dir {
             last.bytes = last.bytes.saturating_add(entry.size);
             continue;
         }
-        if levels.len() >= PATH_DEPTH_MAX {
-            return Err(limit("depth below tree", root, PATH_DEPTH_MAX as u64).into());
+        let below = level(TreeId::new(entry.id), path.len(), Some(entry.size))?;
+        if levels.len() >= PATH_DEPTH_MAX && !below.entries.as_slice().is_empty() {
+            return Err(limit("depth below tree", root.object(), PATH_DEPTH_MAX as u64).into());
         }
-        levels.push(level(TreeId::new(entry.id), path.len(), Some(entry.size))?);
+        levels.push(below);
     }
     Ok(totals)
 }
@@ -257,7 +286,7 @@ impl Walk<'_> {
         self.rows += rows as u64;
         // Each tree is opened once, so this bounds the work even for a tree bomb.
         if self.rows > 2 * RELEASE_FILES_MAX {
-            return Err(limit("number of files below tree", self.root, RELEASE_FILES_MAX));
+            return Err(limit("number of files below tree", self.root.object(), RELEASE_FILES_MAX));
         }
         Ok(())
     }
@@ -267,7 +296,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if depth > PATH_DEPTH_MAX {
-            return Err(limit("depth below tree", self.root, PATH_DEPTH_MAX as u64));
+            return Err(limit("depth below tree", self.root.object(), PATH_DEPTH_MAX as u64));
         }
         match tree(self.find, id)? {
             Tree::Entries(entries) => self.entries(&entries, depth),
@@ -364,8 +393,8 @@ pub fn read_file(find: &dyn Find, entry: &Entry, bytes_max: u64) -> Result<Vec<u
         return Err(Error::Limit { what: "size of file", id: entry.id, max: bytes_max });
     }
     let mut content = Vec::with_capacity(entry.size as usize);
-    for (chunk, _) in pieces(find, entry)? {
-        content.extend_from_slice(&find.find(Kind::Chunk, &chunk.object())?);
+    for piece in pieces(find, entry)? {
+        content.extend_from_slice(&chunk(find, piece)?);
     }
     Ok(content)
 }
@@ -392,8 +421,8 @@ pub fn entry_at(find: &dyn Find, root: TreeId, path: &str) -> Result<Option<Entr
     Ok(None)
 }
 
-fn limit(what: &'static str, root: TreeId, max: u64) -> Error {
-    Error::Limit { what, id: root.object(), max }
+fn limit(what: &'static str, id: ObjectId, max: u64) -> Error {
+    Error::Limit { what, id, max }
 }
 
 fn tree_fault(id: TreeId, why: &'static str) -> Error {

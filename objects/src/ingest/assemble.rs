@@ -5,7 +5,7 @@ use super::{Error, Ingested};
 use crate::archive::Archive;
 use crate::blob::{self, Piece};
 use crate::id::{ChunkId, ObjectId, TreeId};
-use crate::limits::PATH_BYTES_MAX;
+use crate::limits::{FILE_CHUNKS_MAX, PATH_BYTES_MAX};
 use crate::name::{self, EntryName};
 use crate::release::Sha256;
 use crate::store::transaction::{STRUCTURE, Transaction};
@@ -153,6 +153,9 @@ impl<'a, 's> Assembly<'a, 's> {
             let chunk = &bytes[range];
             self.transaction.write_as(id, chunk, group)?;
             self.pieces.push((ChunkId::new(id), chunk.len() as u64));
+        }
+        if self.pieces.len() as u64 > FILE_CHUNKS_MAX {
+            return Err(Error::TooMuch { path: place.path.clone(), what: "4,194,304 chunks in one file" });
         }
         Ok(())
     }

@@ -7,13 +7,14 @@ use super::Error;
 use crate::chunker;
 use crate::disk::{self, Context};
 use crate::id::ObjectId;
-use crate::limits::{PATH_DEPTH_MAX, RELEASE_FILES_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, PATH_DEPTH_MAX, RELEASE_FILES_MAX};
 use ignore::{DirEntry, WalkBuilder};
 use std::fs::{File, FileType, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Files up to this many bytes are read by the workers.
 const SMALL_BYTES: u64 = 1 << 20;
@@ -21,6 +22,8 @@ const SMALL_BYTES: u64 = 1 << 20;
 const PART_BYTES: usize = 2 << 20;
 /// Most nodes in one batch.
 const BATCH_NODES: usize = 128;
+/// Where a folder says what stays out.
+const RULES: &str = ".pkgignore";
 
 /// Something met on the walk. `depth` counts the folders above it, the root's children have 1.
 pub struct Place {
@@ -81,7 +84,11 @@ pub struct Source {
     large: Option<Large>,
     count: u64,
     failed: bool,
+    fault: Fault,
 }
+
+/// Why the rules of a folder cannot be read, as the walk's filter found it.
+type Fault = Arc<Mutex<Option<Error>>>;
 
 struct Large {
     place: Place,
@@ -95,15 +102,29 @@ struct Large {
 impl Source {
     pub fn new(root: &Path) -> Result<Source, Error> {
         std::fs::symlink_metadata(root).doing("open", root)?;
+        check_rules(root)?;
+        let fault = Fault::default();
+        let walk_fault = fault.clone();
         let walk = WalkBuilder::new(root)
             .standard_filters(false)
-            .add_custom_ignore_filename(".pkgignore")
+            .add_custom_ignore_filename(RULES)
             .follow_links(false)
             .sort_by_file_name(|a, b| a.cmp(b))
-            .filter_entry(|entry| entry.depth() == 0 || !is_tool_folder(entry))
+            .filter_entry(move |entry| {
+                entry.depth() == 0 || (!is_tool_folder(entry) && has_good_rules(entry, &walk_fault))
+            })
             .build();
         let (batch, large) = (Vec::new(), None);
-        Ok(Source { root: root.to_owned(), walk, batch, batch_bytes: 0, large, count: 0, failed: false })
+        Ok(Source {
+            root: root.to_owned(),
+            walk,
+            batch,
+            batch_bytes: 0,
+            large,
+            count: 0,
+            failed: false,
+            fault,
+        })
     }
 
     fn draw(&mut self) -> Result<Option<Work>, Error> {
@@ -115,10 +136,18 @@ impl Source {
                 }
                 return Ok(Some(Work::Part(part)));
             }
-            let Some(entry) = self.walk.next() else {
+            let next = self.walk.next();
+            if let Some(fault) = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Err(fault);
+            }
+            let Some(entry) = next else {
                 return Ok(self.take_batch());
             };
             let entry = entry.map_err(|source| Error::Walk { path: self.root.clone(), source })?;
+            if let Some(source) = entry.error() {
+                // A rule passed over might have kept a secret out.
+                return Err(Error::Walk { path: entry.path().to_owned(), source: source.clone() });
+            }
             if self.take(entry)?
                 && let Some(work) = self.take_batch()
             {
@@ -206,12 +235,40 @@ fn is_tool_folder(entry: &DirEntry) -> bool {
         && (entry.file_name() == ".git" || entry.file_name() == ".pkgs")
 }
 
+/// True if the walk may enter; if not because of its rules, says so in `fault`.
+fn has_good_rules(entry: &DirEntry, fault: &Fault) -> bool {
+    let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+    let checked = if is_folder { check_rules(entry.path()) } else { Ok(()) };
+    let fits = checked.is_ok();
+    if let Err(error) = checked {
+        *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+    fits
+}
+
+/// Looks at the rules of a folder before the walk does, which would wait for a pipe, read a device
+/// without end, and pass over rules it cannot read.
+fn check_rules(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(RULES);
+    match std::fs::metadata(&path) {
+        Ok(meta) if !meta.is_file() => Err(Error::Special { path, what: special_word(meta.file_type()) }),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        other => {
+            other.doing("read", &path)?;
+            let rules = disk::try_read(&path, CONFIG_BYTES_MAX)?.unwrap_or_default();
+            let text = String::from_utf8(rules).map_err(io::Error::other).doing("read", &path);
+            Ok(text.map(drop)?)
+        }
+    }
+}
+
 fn special_word(kind: FileType) -> &'static str {
     match () {
         () if kind.is_fifo() => "named pipe",
         () if kind.is_socket() => "socket",
         () if kind.is_block_device() => "block device",
         () if kind.is_char_device() => "character device",
+        () if kind.is_dir() => "folder, where a file with rules was looked for",
         () => "thing of no known kind",
     }
 }

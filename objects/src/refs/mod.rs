@@ -9,10 +9,12 @@
 //!
 //! A `/` in a package's name stands as `~`. A ref is a file with an id, or a line of `packed-refs`.
 //!
-//! Promises: each edit is whole or not made; edits of one call are made in order under one lock,
-//! which a killed process gives back by itself (REL-026); every move is in the reflog.
+//! Promises: the edits of one call are made in order under one lock, which a killed process gives
+//! back by itself (REL-026), and all or none: what it had begun the next one finishes (REL-001);
+//! every move is in the reflog.
 //! Leaves to others: that what refs point at is durable before they move.
 
+mod journal;
 pub mod reflog;
 
 use crate::disk::{self, Context};
@@ -127,6 +129,9 @@ pub struct RefEdit {
     pub message: String,
 }
 
+/// An edit, and where its ref was before.
+type Move = (RefEdit, Option<StatementId>);
+
 /// The refs of one repository.
 pub struct Refs {
     root: PathBuf,
@@ -162,12 +167,14 @@ impl Refs {
     /// Makes `edits` in order under the lock.
     ///
     /// # Errors
-    /// `Conflict` before the first edit is made if any ref is not where it has to be.
+    /// `Conflict` before the first edit is made if any ref is not where it has to be; `Disk` if one
+    /// cannot be made: those before it are then taken back.
     pub fn edit(&self, edits: &[RefEdit], now: Timestamp) -> Result<(), Error> {
-        let _lock = self.lock()?;
-        let mut before = Vec::with_capacity(edits.len());
+        let lock = self.lock()?;
+        let mut moves: Vec<Move> = Vec::with_capacity(edits.len());
         for edit in edits {
-            let found = self.try_find(&edit.name)?;
+            let earlier = moves.iter().rev().find(|(earlier, _)| earlier.name == edit.name);
+            let found = earlier.map_or_else(|| self.try_find(&edit.name), |(earlier, _)| Ok(earlier.new))?;
             let fits = match edit.previous {
                 PreviousValue::Any => true,
                 PreviousValue::Absent => found.is_none(),
@@ -176,19 +183,61 @@ impl Refs {
             if !fits {
                 return Err(Error::Conflict { name: edit.name.clone(), found });
             }
-            before.push(found);
+            moves.push((edit.clone(), found));
         }
-        let moved: Vec<(&RefEdit, Option<StatementId>)> =
-            edits.iter().zip(before).filter(|(edit, old)| edit.new != *old).collect();
-        reflog::append(&self.root, &moved, now)?;
+        journal::begin(&lock, &self.root, &moves, now)?;
+        self.carry_out(&lock, &moves, now)
+    }
+
+    /// The refs that a killed process was about to move, and that the next edit will.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn unfinished(&self) -> Result<Vec<RefName>, Error> {
+        Ok(journal::unfinished(&self.root)?.0.into_iter().map(|(edit, _)| edit.name).collect())
+    }
+
+    /// Makes the moves of the journal that are not made yet, or takes all back. The journal stays
+    /// only if the disk allows neither.
+    fn carry_out(&self, lock: &File, moves: &[Move], now: Timestamp) -> Result<(), Error> {
+        let done = self.make(moves, now);
+        if done.is_ok() || self.take_back(moves, now).is_ok() {
+            journal::end(lock, &self.root)?;
+        }
+        done
+    }
+
+    fn make(&self, moves: &[Move], now: Timestamp) -> Result<(), Error> {
+        let mut left = Vec::with_capacity(moves.len());
+        for (edit, old) in moves {
+            if edit.new != *old && self.try_find(&edit.name)? == *old {
+                left.push((edit, *old));
+            }
+        }
+        reflog::append_all(&self.root, &left, now)?;
         let mut files = Vec::new();
-        for (edit, _) in &moved {
+        for (edit, _) in left {
             match edit.new {
                 Some(id) => files.push((self.root.join(edit.name.as_str()), format!("{id}\n").into_bytes())),
                 None => self.remove(&edit.name)?,
             }
         }
         Ok(disk::write_all_whole(&files)?)
+    }
+
+    fn take_back(&self, moves: &[Move], now: Timestamp) -> Result<(), Error> {
+        for (edit, old) in moves.iter().rev() {
+            let found = self.try_find(&edit.name)?;
+            let logged = reflog::read(&self.root, &edit.name).map(|(lines, _)| lines);
+            let message = format!("taken back: {}", edit.message);
+            let back = RefEdit { previous: PreviousValue::Any, new: *old, message, name: edit.name.clone() };
+            if found != *old {
+                self.make(&[(back, found)], now)?;
+            } else if logged.is_ok_and(|lines| lines.last().and_then(|line| line.new) != *old) {
+                reflog::append_all(&self.root, &[(&back, edit.new)], now)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, name: &RefName) -> Result<(), Error> {
@@ -217,10 +266,15 @@ impl Refs {
     }
 
     fn lock(&self) -> Result<File, Error> {
-        let path = self.root.join("refs.lock");
+        let path = journal::path(&self.root);
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).doing("open", &path)?;
         file.lock().doing("lock", &path)?;
+        let (unfinished, at) = journal::unfinished(&self.root)?;
+        let finished = self.carry_out(&file, &unfinished, at);
+        if finished.is_err() && !self.unfinished()?.is_empty() {
+            finished?;
+        }
         Ok(file)
     }
 
@@ -251,6 +305,9 @@ impl Refs {
         let bytes = disk::try_read(&path, PACKED_REFS_BYTES_MAX)?.unwrap_or_default();
         let malformed = || Error::Malformed { path: path.clone() };
         let text = String::from_utf8(bytes).map_err(|_| malformed())?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err(malformed());
+        }
         let mut refs = BTreeMap::new();
         for line in text.lines() {
             let (id, name) = line.split_once(' ').ok_or_else(malformed)?;

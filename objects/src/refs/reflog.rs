@@ -7,9 +7,10 @@
 //! `check` is eight digits of the BLAKE3 of the line before it and the rest of this one, so that
 //! damage shows. Zeros stand for "nowhere".
 //!
-//! Promises: a line is appended before its ref moves; a line cut by a crash is passed over.
+//! Promises: a line is appended before its ref moves; a line cut by a crash is passed over, and taken
+//! away by the next.
 
-use super::{Error, RefEdit};
+use super::{Error, RefEdit, RefName};
 use crate::disk::{self, Context};
 use crate::id::{ObjectId, StatementId};
 use crate::limits::PACKED_REFS_BYTES_MAX;
@@ -33,8 +34,8 @@ pub struct Line {
     pub message: String,
 }
 
-/// Appends a line for each edit, and syncs them together.
-pub(super) fn append(
+/// Appends a line for each edit that its log does not end with yet, and syncs them together.
+pub(super) fn append_all(
     root: &Path,
     moved: &[(&RefEdit, Option<StatementId>)],
     now: Timestamp,
@@ -46,28 +47,51 @@ fn append_group(root: &Path, moved: &[(&RefEdit, Option<StatementId>)], now: Tim
     let mut open = Vec::with_capacity(moved.len());
     for (edit, old) in moved {
         let path = root.join("logs").join(edit.name.as_str());
-        let file = append_line(&path, edit, *old, now)?;
-        open.push((file, path));
+        if let Some(file) = append(&path, edit, *old, now)? {
+            open.push((file, path));
+        }
     }
     let syncs: Vec<(&File, &Path)> = open.iter().map(|(file, path)| (file, path.as_path())).collect();
     Ok(disk::sync_together(&syncs)?)
 }
 
-fn append_line(path: &Path, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> Result<File, Error> {
-    let mut text = read_text(path)?;
-    text.truncate(text.rfind('\n').map_or(0, |end| end + 1)); // a line cut by a full disk or a crash
-    let before = text.lines().next_back().unwrap_or_default();
-    let (old, new) = (old.unwrap_or(NOWHERE), edit.new.unwrap_or(NOWHERE));
-    let message = edit.message.replace(['\n', '\t'], " ");
-    let check = check(before, &old, &new, now, &message);
-    let line = format!("{} {} {} {check}\t{message}\n", old.to_hex(), new.to_hex(), now.seconds());
+/// Appends a line, and gives the file to be synced; None if the line is there.
+fn append(
+    path: &Path,
+    edit: &RefEdit,
+    old: Option<StatementId>,
+    now: Timestamp,
+) -> Result<Option<File>, Error> {
+    let bytes = read_bytes(path)?;
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let (text, cut) = (String::from_utf8_lossy(&bytes[..end]), String::from_utf8_lossy(&bytes[end..]));
+    let mut lines: Vec<&str> = text.lines().collect();
+    let is_line = parse(lines.last().copied().unwrap_or_default(), &cut).is_some();
+    if is_line {
+        lines.push(&cut); // only its end was lost
+    }
+    let from_end = |n: usize| lines.iter().rev().nth(n).copied().unwrap_or_default();
+    let new_after = |before: &str| new_line(before, edit, old, now);
+    if from_end(0) == new_after(from_end(1)) {
+        return Ok(None); // a killed process had come this far
+    }
     if let Some(folder) = path.parent() {
         disk::make_folder(folder)?;
     }
     let mut file = File::options().create(true).append(true).open(path).doing("open", path)?;
-    file.set_len(text.len() as u64).doing("write", path)?;
-    file.write_all(line.as_bytes()).doing("write", path)?;
-    Ok(file)
+    if !is_line {
+        file.set_len(end as u64).doing("cut", path)?;
+    }
+    let lead = if is_line { "\n" } else { "" };
+    file.write_all(format!("{lead}{}\n", new_after(from_end(0))).as_bytes()).doing("write", path)?;
+    Ok(Some(file))
+}
+
+fn new_line(before: &str, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> String {
+    let (old, new) = (old.unwrap_or(NOWHERE), edit.new.unwrap_or(NOWHERE));
+    let message = edit.message.replace(char::is_control, " ");
+    let check = check(before, &old, &new, now, &message);
+    format!("{} {} {} {check}\t{message}", old.to_hex(), new.to_hex(), now.seconds())
 }
 
 fn check(before: &str, old: &StatementId, new: &StatementId, at: Timestamp, message: &str) -> String {
@@ -75,17 +99,17 @@ fn check(before: &str, old: &StatementId, new: &StatementId, at: Timestamp, mess
     ObjectId::of(text.as_bytes()).short(8)
 }
 
-fn read_text(path: &Path) -> Result<String, Error> {
-    let bytes = disk::try_read(path, PACKED_REFS_BYTES_MAX)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(disk::try_read(path, PACKED_REFS_BYTES_MAX)?.unwrap_or_default())
 }
 
-/// The moves of a ref, oldest first, and how many lines are damaged.
+/// The moves of a ref, oldest first, and how many lines are damaged; one that lost its end counts.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn read(root: &Path, name: &super::RefName) -> Result<(Vec<Line>, usize), Error> {
-    let text = read_text(&root.join("logs").join(name.as_str()))?;
+pub fn read(root: &Path, name: &RefName) -> Result<(Vec<Line>, usize), Error> {
+    let bytes = read_bytes(&root.join("logs").join(name.as_str()))?;
+    let text = String::from_utf8_lossy(&bytes);
     let (mut lines, mut damaged, mut before) = (Vec::new(), 0, "");
     for text in text.lines() {
         match parse(before, text) {
@@ -94,7 +118,31 @@ pub fn read(root: &Path, name: &super::RefName) -> Result<(Vec<Line>, usize), Er
         }
         before = text;
     }
+    damaged += usize::from(!text.is_empty() && !text.ends_with('\n'));
     Ok((lines, damaged))
+}
+
+/// The refs that have a log, or None if the repository keeps none, as a mirror.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn names(root: &Path) -> Result<Option<Vec<RefName>>, Error> {
+    let logs = root.join("logs");
+    if !logs.exists() {
+        return Ok(None);
+    }
+    let (mut found, mut folders) = (Vec::new(), vec![String::new()]);
+    while let Some(folder) = folders.pop() {
+        for name in disk::list(&logs.join(&folder))? {
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if logs.join(&path).is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.parse() {
+                found.push(name);
+            }
+        }
+    }
+    Ok(Some(found))
 }
 
 fn parse(before: &str, text: &str) -> Option<Line> {

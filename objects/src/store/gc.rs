@@ -61,6 +61,9 @@ pub fn plan(store: &Store, roots: &Roots<'_>) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     let mut small = Vec::new();
     for pack in store.packs() {
+        if pack.index().check().is_err() {
+            continue; // it hides live objects; fsck names it, and a rebuilt index brings them back
+        }
         let meta = std::fs::metadata(pack.path()).map_err(|e| disk::Error::new("read", pack.path(), e))?;
         let (total, live) = count(&pack, roots.live);
         if live < total && is_young(&meta, roots) {
@@ -162,18 +165,21 @@ fn move_live(
         let objects = pack.table().objects_of(number);
         let ids = &ids[objects.start as usize..objects.end as usize];
         let wanted: Vec<bool> = ids.iter().map(|id| live.contains(id) && moved.insert(*id)).collect();
-        if frame.base.is_empty() && wanted.iter().all(|wanted| *wanted) {
-            writer.add_frame(frame.clone(), pack.stored_frame(number)?, ids)?;
-            continue;
-        }
         if !wanted.contains(&true) {
             continue;
         }
+        // Each object is checked, or an index that lies would have the good copy elsewhere removed.
         let raw = Arc::new(store.read_frame(pack, number)?);
-        for ((object, id), _) in objects.zip(ids).zip(&wanted).filter(|(_, wanted)| **wanted) {
-            let bytes = pack.object(&raw, &pack.table().place(object), id)?;
-            writer.add(*id, &bytes, MOVED)?;
+        let checked =
+            objects.zip(ids).zip(&wanted).filter(|(_, wanted)| **wanted).map(|((object, id), _)| {
+                pack.object(&raw, &pack.table().place(object), id).map(|bytes| (*id, bytes))
+            });
+        let checked = checked.collect::<Result<Vec<_>, Error>>()?;
+        if frame.base.is_empty() && checked.len() == ids.len() {
+            writer.add_frame(frame.clone(), pack.stored_frame(number)?, ids)?;
+            continue;
         }
+        checked.iter().try_for_each(|(id, bytes)| writer.add(*id, bytes, MOVED))?;
     }
     Ok(())
 }

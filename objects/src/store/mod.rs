@@ -10,7 +10,7 @@ pub mod transaction;
 
 use crate::disk;
 use crate::id::{ObjectId, PackId, Prefix};
-use crate::limits::DELTA_DEPTH_MAX;
+use crate::limits::{DELTA_DEPTH_MAX, DELTA_FRAMES_MAX};
 use crate::object::{Bytes, Error, Exists, Find};
 use pack::Pack;
 use std::cell::Cell;
@@ -34,6 +34,8 @@ pub struct Store {
 thread_local! {
     /// How many delta frames deep this thread is reading.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// How many frames this thread has unpacked for what it is reading.
+    static FRAMES: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Store {
@@ -115,7 +117,7 @@ impl Store {
     /// Frame `number` of `pack`, unpacked, from the cache if it was read lately.
     ///
     /// # Errors
-    /// Those of [`Pack::frame`]; `Limit` if delta frames build on each other too deep.
+    /// Those of [`Pack::frame`]; `Limit` if delta frames build on each other too deep, or on too many.
     pub fn frame(&self, pack: &Pack, number: usize) -> Result<Arc<Vec<u8>>, Error> {
         let key = (pack.id(), number);
         if let Some(frame) = self.cached(&key) {
@@ -138,14 +140,15 @@ impl Store {
     /// Those of [`Store::frame`].
     pub fn read_frame(&self, pack: &Pack, number: usize) -> Result<Vec<u8>, Error> {
         let depth = DEPTH.get();
+        let frames = if depth == 0 { 0 } else { FRAMES.get() };
+        let limit = |what, max: usize| Error::Limit { what, id: pack.id().object(), max: max as u64 };
         if depth > DELTA_DEPTH_MAX {
-            let id = pack.id().object();
-            return Err(Error::Limit {
-                what: "depth of delta frames in pack",
-                id,
-                max: DELTA_DEPTH_MAX as u64,
-            });
+            return Err(limit("depth of delta frames in pack", DELTA_DEPTH_MAX));
         }
+        if frames >= DELTA_FRAMES_MAX {
+            return Err(limit("number of frames that one frame builds on in pack", DELTA_FRAMES_MAX));
+        }
+        FRAMES.set(frames + 1);
         DEPTH.set(depth + 1);
         let frame = pack.frame(number, self);
         DEPTH.set(depth);
@@ -193,10 +196,10 @@ impl Store {
 
 impl Find for Store {
     fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
-        if let Some(bytes) = self.find_among(id)? {
+        if let Ok(Some(bytes)) = self.find_among(id) {
             return Ok(Some(bytes));
         }
-        self.refresh()?; // another process may have written or consolidated meanwhile
+        self.refresh()?; // another process may have written, mended or consolidated meanwhile
         self.find_among(id)
     }
 }

@@ -1,6 +1,35 @@
-//! Integration tests, one binary.
+//! Integration tests, one binary: a module a room.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::disallowed_methods)] // tests may read the environment and the clock
 
+mod blob;
+mod checkout;
+mod chunker;
+mod codec;
+mod crash;
+mod fsck;
+mod gc;
+mod golden;
+mod index;
+mod ingest;
 mod key;
+mod malformed;
+mod pack;
+mod parallel;
+mod refs;
+mod store;
+mod tree;
 mod version;
+
+/// A test file without its `mod` line would pass by never running.
+#[test]
+fn no_test_file_is_forgotten() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let room = name.strip_suffix(".rs").unwrap_or(&name);
+        let named = include_str!("main.rs").lines().any(|line| line == format!("mod {room};"));
+        assert!(named || room == "main", "{name} has no mod line in main.rs");
+    }
+}

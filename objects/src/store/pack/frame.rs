@@ -58,13 +58,17 @@ fn stored(raw: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(&MAGIC);
     frame.push(0b1010_0000); // content size in four bytes, single segment: the window is the content
     frame.extend_from_slice(&(raw.len() as u32).to_le_bytes());
-    let mut blocks = raw.chunks(BLOCK_BYTES).peekable();
-    while let Some(block) = blocks.next() {
-        let header = (block.len() as u32) << 3 | u32::from(blocks.peek().is_none());
+    let mut rest = raw;
+    loop {
+        let (block, after) = rest.split_at(rest.len().min(BLOCK_BYTES));
+        let header = (block.len() as u32) << 3 | u32::from(after.is_empty());
         frame.extend_from_slice(&header.to_le_bytes()[..3]);
         frame.extend_from_slice(block);
+        if after.is_empty() {
+            return frame; // even a frame of nothing has one block
+        }
+        rest = after;
     }
-    frame
 }
 
 /// Unpacks a frame that states `raw_len` bytes, with the prefix it was compressed against.

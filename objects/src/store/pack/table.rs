@@ -17,7 +17,10 @@
 
 use crate::codec;
 use crate::id::{ObjectId, PackId};
-use crate::limits::{FRAME_BYTES_MAX, PACK_FRAMES_MAX, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX, TABLE_BYTES_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, FRAME_STORED_BYTES_MAX, PACK_FRAMES_MAX, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX,
+    TABLE_BYTES_MAX,
+};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -113,6 +116,12 @@ impl Frame {
         }
         if self.raw as usize > FRAME_BYTES_MAX {
             return Err(format!("a frame unpacks to {} bytes, more than {FRAME_BYTES_MAX}", self.raw));
+        }
+        if self.stored as usize > FRAME_STORED_BYTES_MAX {
+            return Err(format!(
+                "a frame has {} stored bytes, more than {FRAME_STORED_BYTES_MAX}",
+                self.stored
+            ));
         }
         let prefix = self.base.iter().try_fold(0u64, |sum, base| sum.checked_add(base.len));
         if self.base.len() > PREFIX_RANGES_MAX || prefix.is_none_or(|sum| sum > PREFIX_BYTES_MAX as u64) {

@@ -10,7 +10,7 @@ use super::{file_name, frame, index, index_name, objects_in};
 use crate::codec;
 use crate::disk::{self, Context, Scratch};
 use crate::id::{ObjectId, PackId};
-use crate::limits::FRAME_BYTES;
+use crate::limits::{FRAME_BYTES, OBJECT_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -92,8 +92,9 @@ impl PackWriter {
     /// # Errors
     /// If its files cannot be made.
     pub fn create(folder: &Path, options: Options) -> Result<PackWriter, disk::Error> {
-        let scratch = locked_scratch(folder)?;
+        let scratch = Scratch::create(folder, PART)?;
         let frames_path = scratch.path().with_extension("frames");
+        // One that is there was left by a namesake: in containers process numbers begin anew.
         let frames_file = File::create(&frames_path).doing("create", &frames_path)?;
         let (to_workers, jobs) = channel::<Job>();
         let (done, from_workers) = channel();
@@ -121,8 +122,12 @@ impl PackWriter {
     /// Adds an object whose id the caller has computed. Objects of one `group` share frames.
     ///
     /// # Errors
-    /// If a frame cannot be written.
+    /// If a frame cannot be written, or the object is larger than any reader takes.
     pub fn add(&mut self, id: ObjectId, bytes: &[u8], group: u64) -> Result<(), disk::Error> {
+        if bytes.len() > OBJECT_BYTES_MAX {
+            let why = format!("object {id} has {} bytes, more than {OBJECT_BYTES_MAX}", bytes.len());
+            return Err(disk::Error::new("write", self.scratch.path(), std::io::Error::other(why)));
+        }
         let at = self.open_frame(group)?;
         let full = self.open[at].1.raw.len() + bytes.len() > FRAME_BYTES;
         if full && !self.open[at].1.raw.is_empty() {
@@ -236,18 +241,6 @@ impl Drop for PackWriter {
             let _ = worker.join();
         }
         let _ = disk::remove(&self.frames_path); // a leftover is harmless; gc removes it
-    }
-}
-
-/// A staging file that is ours: between making and locking it, [`salvage`] may have taken it away.
-fn locked_scratch(folder: &Path) -> Result<Scratch, disk::Error> {
-    use std::os::unix::fs::MetadataExt;
-    loop {
-        let scratch = Scratch::create(folder, PART)?;
-        scratch.file().lock().doing("lock", scratch.path())?;
-        if scratch.file().metadata().doing("read", scratch.path())?.nlink() > 0 {
-            return Ok(scratch);
-        }
     }
 }
 
