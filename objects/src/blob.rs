@@ -70,8 +70,8 @@ impl Blob {
         if is_tagged(bytes, FAN) {
             let Rows(_, size, runs) = decode_rows::<Run>("blob fan", FAN, bytes)?;
             check_sum("blob fan", size, runs.iter().map(|run| run.2))?;
-            if runs.len() < 2 {
-                return Err(Error::malformed("blob fan", "it has fewer than two runs"));
+            if runs.is_empty() {
+                return Err(Error::malformed("blob fan", "it has no run"));
             }
             Ok(Blob::Fan { size, runs })
         } else {

@@ -335,7 +335,7 @@ fn check_entries_named(repository: &Repository, statements: &Known, report: &mut
         if tracked && !heads.contains(id) && !prevs.contains(id) {
             report.find(crate::statements::key(*id), "no ref leads to this entry");
         }
-        let Some(tree) = release_tree(envelope) else { continue };
+        let Some((_, tree)) = release(*id, envelope) else { continue };
         // Entries of releases that were published elsewhere are kept for their place in the log.
         if !heads.contains(id) && repository.store().contains(&tree.object()) {
             report.find(crate::statements::key(*id), "this release has no tag");
@@ -343,9 +343,11 @@ fn check_entries_named(repository: &Repository, statements: &Known, report: &mut
     }
 }
 
-fn release_tree(envelope: &Envelope) -> Option<TreeId> {
+/// What a release entry is called, and its tree.
+fn release(id: StatementId, envelope: &Envelope) -> Option<(String, TreeId)> {
     let entry = envelope.clone().typed::<Entry>().ok()?.parse().ok()?;
-    entry.release().map(|release| release.tree)
+    let release = entry.release()?;
+    Some((format!("{} {} ({})", entry.name, release.version, id.short(12)), release.tree))
 }
 
 fn previous(envelope: &Envelope) -> Option<StatementId> {
@@ -432,9 +434,8 @@ fn check_connectivity(
 ) {
     let mut roots: Vec<(String, TreeId)> =
         index.map(|tree| ("summary".to_owned(), tree)).into_iter().collect();
-    for (name, id) in repository.refs().list("refs/tags/").unwrap_or_default() {
-        let tree = statements.get(&id).and_then(release_tree);
-        roots.extend(tree.map(|tree| (name.to_string(), tree)));
+    for (_, id) in repository.refs().list("refs/tags/").unwrap_or_default() {
+        roots.extend(statements.get(&id).and_then(|envelope| release(id, envelope)));
     }
     let mut seen = HashSet::new();
     for (place, tree) in roots {

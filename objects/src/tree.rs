@@ -169,8 +169,11 @@ impl Tree {
         if is_tagged(bytes, FAN) {
             let runs = decode_rows::<Run>("tree fan", FAN, bytes)?;
             check_sorted(runs.iter().map(|run| &run.0))?;
-            if runs.len() < 2 {
-                return Err(Error::malformed("tree fan", "it has fewer than two runs"));
+            if runs.is_empty() {
+                return Err(Error::malformed(
+                    "tree fan",
+                    "it has no run: the empty directory is a plain tree",
+                ));
             }
             Ok(Tree::Fan(runs))
         } else {

@@ -200,29 +200,14 @@ impl Refs {
     /// Makes the moves of the journal that are not made yet, or takes all back. The journal stays
     /// only if the disk allows neither.
     fn carry_out(&self, lock: &File, moves: &[Move], now: Timestamp) -> Result<(), Error> {
-        let done = self.make(moves, now);
+        let done = moves.iter().try_for_each(|(edit, old)| match self.try_find(&edit.name)? {
+            found if found == *old => self.apply(edit, *old, now),
+            _ => Ok(()),
+        });
         if done.is_ok() || self.take_back(moves, now).is_ok() {
             journal::end(lock, &self.root)?;
         }
         done
-    }
-
-    fn make(&self, moves: &[Move], now: Timestamp) -> Result<(), Error> {
-        let mut left = Vec::with_capacity(moves.len());
-        for (edit, old) in moves {
-            if edit.new != *old && self.try_find(&edit.name)? == *old {
-                left.push((edit, *old));
-            }
-        }
-        reflog::append_all(&self.root, &left, now)?;
-        let mut files = Vec::new();
-        for (edit, _) in left {
-            match edit.new {
-                Some(id) => files.push((self.root.join(edit.name.as_str()), format!("{id}\n").into_bytes())),
-                None => self.remove(&edit.name)?,
-            }
-        }
-        Ok(disk::write_all_whole(&files)?)
     }
 
     fn take_back(&self, moves: &[Move], now: Timestamp) -> Result<(), Error> {
@@ -232,20 +217,30 @@ impl Refs {
             let message = format!("taken back: {}", edit.message);
             let back = RefEdit { previous: PreviousValue::Any, new: *old, message, name: edit.name.clone() };
             if found != *old {
-                self.make(&[(back, found)], now)?;
+                self.apply(&back, found, now)?;
             } else if logged.is_ok_and(|lines| lines.last().and_then(|line| line.new) != *old) {
-                reflog::append_all(&self.root, &[(&back, edit.new)], now)?;
+                reflog::append(&self.root, &back, edit.new, now)?;
             }
         }
         Ok(())
     }
 
-    fn remove(&self, name: &RefName) -> Result<(), Error> {
-        let mut packed = self.packed()?;
-        if packed.remove(name).is_some() {
-            self.write_packed(&packed)?;
+    fn apply(&self, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> Result<(), Error> {
+        if old == edit.new {
+            return Ok(());
         }
-        Ok(disk::remove(&self.root.join(name.as_str()))?)
+        reflog::append(&self.root, edit, old, now)?;
+        let path = self.root.join(edit.name.as_str());
+        match edit.new {
+            Some(id) => Ok(disk::write_whole(&path, format!("{id}\n").as_bytes())?),
+            None => {
+                let mut packed = self.packed()?;
+                if packed.remove(&edit.name).is_some() {
+                    self.write_packed(&packed)?;
+                }
+                Ok(disk::remove(&path)?)
+            }
+        }
     }
 
     /// Gathers all loose refs into `packed-refs`.

@@ -34,35 +34,14 @@ pub struct Line {
     pub message: String,
 }
 
-/// Appends a line for each edit that its log does not end with yet, and syncs them together.
-pub(super) fn append_all(
+pub(super) fn append(
     root: &Path,
-    moved: &[(&RefEdit, Option<StatementId>)],
-    now: Timestamp,
-) -> Result<(), Error> {
-    moved.chunks(disk::TOGETHER_MAX).try_for_each(|group| append_group(root, group, now))
-}
-
-fn append_group(root: &Path, moved: &[(&RefEdit, Option<StatementId>)], now: Timestamp) -> Result<(), Error> {
-    let mut open = Vec::with_capacity(moved.len());
-    for (edit, old) in moved {
-        let path = root.join("logs").join(edit.name.as_str());
-        if let Some(file) = append(&path, edit, *old, now)? {
-            open.push((file, path));
-        }
-    }
-    let syncs: Vec<(&File, &Path)> = open.iter().map(|(file, path)| (file, path.as_path())).collect();
-    Ok(disk::sync_together(&syncs)?)
-}
-
-/// Appends a line, and gives the file to be synced; None if the line is there.
-fn append(
-    path: &Path,
     edit: &RefEdit,
     old: Option<StatementId>,
     now: Timestamp,
-) -> Result<Option<File>, Error> {
-    let bytes = read_bytes(path)?;
+) -> Result<(), Error> {
+    let path = root.join("logs").join(edit.name.as_str());
+    let bytes = read_bytes(&path)?;
     let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let (text, cut) = (String::from_utf8_lossy(&bytes[..end]), String::from_utf8_lossy(&bytes[end..]));
     let mut lines: Vec<&str> = text.lines().collect();
@@ -73,18 +52,18 @@ fn append(
     let from_end = |n: usize| lines.iter().rev().nth(n).copied().unwrap_or_default();
     let new_after = |before: &str| new_line(before, edit, old, now);
     if from_end(0) == new_after(from_end(1)) {
-        return Ok(None); // a killed process had come this far
+        return Ok(()); // a killed process had come this far
     }
     if let Some(folder) = path.parent() {
         disk::make_folder(folder)?;
     }
-    let mut file = File::options().create(true).append(true).open(path).doing("open", path)?;
+    let mut file = File::options().create(true).append(true).open(&path).doing("open", &path)?;
     if !is_line {
-        file.set_len(end as u64).doing("cut", path)?;
+        file.set_len(end as u64).doing("cut", &path)?;
     }
     let lead = if is_line { "\n" } else { "" };
-    file.write_all(format!("{lead}{}\n", new_after(from_end(0))).as_bytes()).doing("write", path)?;
-    Ok(Some(file))
+    file.write_all(format!("{lead}{}\n", new_after(from_end(0))).as_bytes()).doing("write", &path)?;
+    Ok(file.sync_all().doing("sync", &path)?)
 }
 
 fn new_line(before: &str, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> String {

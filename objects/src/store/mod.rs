@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Bytes of unpacked frames kept for the next reader.
+/// Unpacked frames kept for the next reader.
+const CACHED_FRAMES: usize = 32;
+/// Bytes of them.
 const CACHED_BYTES: usize = 32 << 20;
 
 type CachedFrame = ((PackId, usize), Arc<Vec<u8>>);
@@ -126,6 +128,7 @@ impl Store {
         let frame = Arc::new(self.read_frame(pack, number)?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.push_front((key, frame.clone()));
+        cache.truncate(CACHED_FRAMES);
         let mut bytes = 0;
         cache.retain(|(_, frame)| {
             bytes += frame.len();
