@@ -15,7 +15,7 @@ use crate::remote::{Lookup, Remote};
 use crate::session::Session;
 use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
 use objects::disk;
-use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
+use objects::id::{ObjectId, StatementId, TreeId};
 use objects::identity::Chain;
 use objects::limits::SUMMARY_BYTES_MAX;
 use objects::object::{Error as ObjectError, Exists};
@@ -31,7 +31,6 @@ use plumbing::sync::intake::Intake;
 use plumbing::sync::{self, Source, Wanted};
 use plumbing::trust::{Accepted, Freshness, Judge, NameUse, Trusted};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A repository's index that was judged and is in the user's store.
@@ -228,35 +227,66 @@ pub fn releases(
     let repository = session.store()?;
     let _lock = repository.lock_shared()?;
     let offline = Offline;
-    let first: &dyn Source = remotes.get(known.from).map_or(&offline, |remote| remote);
-    let origin = first.name();
-    let lookup = Lookup::new(repository.statements(), first);
-    lookup.prefetch(&picks.iter().map(|pick| pick.row.entry).collect::<Vec<_>>())?;
-    let judge = Judge::new(session.state()?, session.policy(), session.now())?;
-    let index = Index::open(repository.store(), known.root())?;
-    let mut owners: BTreeMap<IdentityId, Chain> = BTreeMap::new();
+    let (later, first) = remotes.split_at(known.from.min(remotes.len())); // first who showed the index
+    let mut sources: Vec<&dyn Source> =
+        first.iter().chain(later).map(|remote| remote as &dyn Source).collect();
+    if sources.is_empty() {
+        sources.push(&offline);
+    }
+    let lookups: Vec<Lookup<'_>> =
+        sources.iter().map(|source| Lookup::new(repository.statements(), *source)).collect();
+    let entries: Vec<StatementId> = picks.iter().map(|pick| pick.row.entry).collect();
+    let _ = lookups[0].prefetch(&entries); // what cannot be had now is asked for again, and told then
     let mut had = Vec::with_capacity(picks.len());
     for pick in picks {
-        let owner = match owners.get(&pick.record.owner) {
-            Some(owner) => owner.clone(),
-            None => {
-                let row = index.identity(pick.record.owner)?;
-                let chain = judge.identity(pick.record.owner, row.as_ref(), &lookup, &origin)?;
-                identity::keep_chain(repository, &chain, session)?;
-                owners.insert(pick.record.owner, chain.clone());
-                chain
-            }
-        };
-        if judge.accept_name(&known.accepted, pick.record, &origin)? == NameUse::First {
-            let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
-            reporter
-                .note(&format!("first use of {name}: owner id:{owner}, listed by {}", known.repository()));
-        }
-        let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, &lookup, &origin)?;
-        judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
+        let entry = first_believed(&sources, &lookups, reporter, &|lookup, origin| {
+            judge_release(session, known, pick, lookup, origin, reporter)
+        })?;
         had.push(content(session, remotes, known.from, pick, entry, reporter)?);
     }
     Ok(had)
+}
+
+/// What the first source says that can be believed; the ones before it are named.
+fn first_believed(
+    sources: &[&dyn Source],
+    lookups: &[Lookup<'_>],
+    reporter: &dyn Reporter,
+    judge: &dyn Fn(&Lookup<'_>, &str) -> Result<Trusted<Entry>, Error>,
+) -> Result<Trusted<Entry>, Error> {
+    let mut tries = sources.iter().zip(lookups).peekable();
+    loop {
+        let (source, lookup) = tries.next().expect("there is one source at least, and the last one returns");
+        match judge(lookup, &source.name()) {
+            Err(error) if tries.peek().is_some() => {
+                reporter.warn(&format!("{} is passed over: {}", source.name(), error.message()));
+            }
+            judged => return judged,
+        }
+    }
+}
+
+fn judge_release(
+    session: &Session,
+    known: &Known,
+    pick: &Pick<'_>,
+    lookup: &Lookup<'_>,
+    origin: &str,
+    reporter: &dyn Reporter,
+) -> Result<Trusted<Entry>, Error> {
+    let repository = session.store()?;
+    let judge = Judge::new(session.state()?, session.policy(), session.now())?;
+    let row = Index::open(repository.store(), known.root())?.identity(pick.record.owner)?;
+    let owner = judge.identity(pick.record.owner, row.as_ref(), lookup, origin)?;
+    identity::keep_chain(repository, &owner, session)?;
+    let is_first = judge.accept_name(&known.accepted, pick.record, origin)? == NameUse::First;
+    let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, lookup, origin)?;
+    if is_first {
+        let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
+        reporter.note(&format!("first use of {name}: owner id:{owner}, listed by {}", known.repository()));
+    }
+    judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
+    Ok(entry)
 }
 
 fn content(
