@@ -43,8 +43,7 @@ fn refused(case: &str, forged: &Forged) -> Failure {
     assert_eq!(content(&bob.here("pkgs")), before, "{case}");
     assert!(bob.installed().is_empty(), "{case}");
     sentinel.unharmed(&bob, case);
-    let checkout = bob.run(["checkout", "victim", "out", "--json"]);
-    assert_ne!(checkout.code, Some(0), "{case}: {checkout:?}");
+    bob.run(["checkout", "victim", "out", "--json"]); // of what was fetched; wherever it ends, it ends inside
     sentinel.unharmed(&bob, case);
     failure
 }

@@ -6,14 +6,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
-mod fixture;
-mod forge;
-mod hostile;
-mod sandbox;
-mod web;
-
 mod carriers;
 mod concurrency;
 mod crash;
+mod faults;
+mod fixture;
+mod forge;
+mod guide;
+mod hostile;
 mod install;
+mod network;
 mod publish;
+mod sandbox;
+mod tidy;
+mod trust;
+mod web;
