@@ -93,6 +93,7 @@ pub struct Outcome {
 pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.to).map_err(|error| no_repository(error, &request.to))?;
     let _lock = repository.lock_shared()?;
+    repository.refs().edit(&[], session.now())?; // completes what a killed process had begun
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
