@@ -247,12 +247,15 @@ pub fn releases(
     Ok(had)
 }
 
+/// Judges by the statements of a source, which has a name.
+type JudgeFrom<'a> = dyn Fn(&Lookup<'_>, &str) -> Result<Trusted<Entry>, Error> + 'a;
+
 /// What the first source says that can be believed; the ones before it are named.
 fn first_believed(
     sources: &[&dyn Source],
     lookups: &[Lookup<'_>],
     reporter: &dyn Reporter,
-    judge: &dyn Fn(&Lookup<'_>, &str) -> Result<Trusted<Entry>, Error>,
+    judge: &JudgeFrom<'_>,
 ) -> Result<Trusted<Entry>, Error> {
     let mut tries = sources.iter().zip(lookups).peekable();
     loop {
