@@ -247,6 +247,7 @@ pub struct Served {
 }
 
 /// How a run ended.
+#[allow(dead_code, reason = "what was run, and the signal, are for messages")]
 #[derive(Debug)]
 pub struct Run {
     pub args: String,

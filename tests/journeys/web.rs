@@ -22,11 +22,14 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+/// Writes to a connection as it likes.
+type Writing = dyn FnOnce(&mut TcpStream) -> io::Result<()> + Send;
+
 /// What is answered.
 pub enum Answer {
     Reply(Reply),
     /// Whatever the closure writes; the connection ends with it.
-    Raw(Box<dyn FnOnce(&mut TcpStream) -> io::Result<()> + Send>),
+    Raw(Box<Writing>),
 }
 
 /// An ordinary answer.
