@@ -85,6 +85,8 @@ pub struct Chunks {
     pub tree: TreeId,
     /// First number and count, each.
     pub ranges: Vec<(u64, u64)>,
+    /// Unpacked bytes of a frame, about: what a connection that keeps breaking loses each time.
+    pub frame_bytes: u64,
     /// Trees the client has completely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub haves: Vec<TreeId>,

@@ -10,6 +10,9 @@ use objects::signed::Envelope;
 use objects::summary::Summary;
 use std::io::{Cursor, Read};
 
+/// Who asks for single chunks was cut off before: small frames lose less when it happens again (REL-029).
+const RESUMED_FRAME_BYTES: u64 = 64 << 10;
+
 /// The other end of a wire.
 pub struct Peer {
     wire: Box<dyn Wire>,
@@ -106,7 +109,7 @@ impl Source for Peer {
         let request = if intake.has_structure() {
             let mut ranges = intake.missing_ranges()?;
             ranges.truncate(message::RANGES_MAX);
-            Request::Chunks(Chunks { tree, ranges, haves, deltas })
+            Request::Chunks(Chunks { tree, ranges, frame_bytes: RESUMED_FRAME_BYTES, haves, deltas })
         } else {
             Request::Want(Want { tree: Some(tree), haves, deltas, ..Want::default() })
         };

@@ -64,14 +64,19 @@ impl Offer<'_> {
         let structure: Vec<ObjectId> = new.structure.iter().map(|(_, id)| *id).collect();
         let base = if self.deltas { self.structure_base(&old)? } else { Vec::new() };
         self.send_parts(self.structure_parts(&structure, &base)?, out)?;
-        self.send_chunks(&new.chunks, &haves, out)
+        self.send_chunks(&new.chunks, &haves, FRAME_BYTES as u64, out)
     }
 
-    /// Sends the chunks with the numbers in `ranges` (first and count).
+    /// Sends the chunks with the numbers in `ranges` (first and count), in frames of about `frame_bytes`.
     ///
     /// # Errors
     /// Those of the store and the writer.
-    pub fn send_ranges(&self, ranges: &[(u64, u64)], out: &mut dyn Write) -> Result<(), Error> {
+    pub fn send_ranges(
+        &self,
+        ranges: &[(u64, u64)],
+        frame_bytes: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
         let chunks = walk::closure(self.store, self.tree, &mut HashSet::new())?.chunks;
         let mut chosen = Vec::new();
         let mut next = 0;
@@ -82,7 +87,7 @@ impl Offer<'_> {
             chosen.extend_from_slice(&chunks[first..end]);
             next = end;
         }
-        self.send_chunks(&chosen, &self.known_haves(), out)
+        self.send_chunks(&chosen, &self.known_haves(), frame_bytes.clamp(1, FRAME_BYTES as u64), out)
     }
 
     fn known_haves(&self) -> Vec<TreeId> {
@@ -127,7 +132,13 @@ impl Offer<'_> {
         Ok(parts)
     }
 
-    fn send_chunks(&self, chunks: &[Piece], haves: &[TreeId], out: &mut dyn Write) -> Result<(), Error> {
+    fn send_chunks(
+        &self,
+        chunks: &[Piece],
+        haves: &[TreeId],
+        frame_bytes: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
         let mut parts = Vec::new();
         let mut plain = chunks.to_vec();
         if self.deltas && !haves.is_empty() {
@@ -136,12 +147,12 @@ impl Offer<'_> {
             plain = plan.plain;
             parts.extend(plan.deltas.into_iter().map(made));
         }
-        parts.extend(self.plain_parts(&plain)?);
+        parts.extend(self.plain_parts(&plain, frame_bytes)?);
         self.send_parts(parts, out)
     }
 
     /// Whole stored frames where all of one is wanted, the rest packed together.
-    fn plain_parts(&self, chunks: &[Piece]) -> Result<Vec<Part>, Error> {
+    fn plain_parts(&self, chunks: &[Piece], frame_bytes: u64) -> Result<Vec<Part>, Error> {
         let mut frames: HashMap<(ObjectId, usize), (Arc<Pack>, HashSet<u32>)> = HashMap::new();
         let mut order = Vec::new();
         let mut places = Vec::with_capacity(chunks.len());
@@ -158,7 +169,8 @@ impl Offer<'_> {
         let is_whole = |key: &(ObjectId, usize)| {
             let (pack, wanted) = &frames[key];
             let row = &pack.table().frames()[key.1];
-            row.base.is_empty() && wanted.len() == row.lengths.len()
+            let fits = frame_bytes == FRAME_BYTES as u64 || u64::from(row.raw) <= frame_bytes;
+            fits && row.base.is_empty() && wanted.len() == row.lengths.len()
         };
         let mut parts: Vec<Part> = order
             .iter()
@@ -167,7 +179,7 @@ impl Offer<'_> {
             .collect();
         let (mut open, mut bytes) = (Vec::new(), 0);
         for (_, id, len) in places.iter().filter(|(key, ..)| !is_whole(key)) {
-            if bytes + len > FRAME_BYTES as u64 && !open.is_empty() {
+            if bytes + len > frame_bytes && !open.is_empty() {
                 parts.push(Part::Made(std::mem::take(&mut open), Vec::new()));
                 bytes = 0;
             }

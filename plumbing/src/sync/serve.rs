@@ -86,7 +86,7 @@ impl Server {
         }
         let deltas = chunks.deltas.iter().any(|method| method == message::DELTA_PREFIX);
         let offer = Offer { store: self.repository.store(), tree: chunks.tree, haves: &chunks.haves, deltas };
-        offer.send_ranges(&chunks.ranges, out)
+        offer.send_ranges(&chunks.ranges, chunks.frame_bytes, out)
     }
 
     /// True if a tree is here; another process may have published it since this one last looked.
