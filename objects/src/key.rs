@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for PublicKey {
     }
 }
 
-/// Something that signs: a key in memory now, an agent or a token later.
+/// Something that signs: a key in memory now, a token or an SSH agent later.
 pub trait Signer {
     /// The public half.
     fn public(&self) -> PublicKey;

@@ -548,6 +548,7 @@ fn check_locked(
         let locked = locked.ok_or_else(|| refuse(format!("pkg.lock does not have {}", chosen.name)))?;
         let fields = [
             ("version", locked.version == chosen.version),
+            ("channel", locked.channel == chosen.channel),
             ("owner", locked.owner == record.owner),
             ("entry", locked.entry == row.entry),
             ("tree", locked.tree == row.release.tree),
