@@ -112,8 +112,7 @@ impl Transaction<'_> {
     }
 }
 
-/// The group of trees and blobs.
-pub const STRUCTURE: u64 = 0;
+pub use super::pack::writer::STRUCTURE;
 
 impl Exists for Transaction<'_> {
     fn contains(&self, id: &ObjectId) -> bool {

@@ -334,7 +334,7 @@ fn leftovers_of_a_namesake_are_not_in_the_way() {
     let repository = TempRepository::new();
     let folder = repository.store().staging_folder();
     for n in 0..200 {
-        std::fs::write(folder.join(format!("{}-{n}.frames", std::process::id())), b"left").unwrap();
+        std::fs::write(folder.join(format!(".{}-{n}.frames", std::process::id())), b"left").unwrap();
     }
     let written = repository.add(&["new"]);
     assert!(repository.store().find(Kind::Chunk, &written[0]).is_ok());

@@ -38,6 +38,12 @@ impl Default for Options {
     }
 }
 
+/// The group of trees and blobs.
+pub const STRUCTURE: u64 = 0;
+/// The lowest level of their frames: they are few bytes beside the content, but names and ids are read
+/// by every client.
+const STRUCTURE_LEVEL: i32 = 9;
+
 /// Objects of one frame to be.
 struct Open {
     raw: Vec<u8>,
@@ -60,7 +66,7 @@ struct Done {
 
 enum Content {
     /// To be compressed.
-    Raw(Open),
+    Raw(Open, i32),
     /// Taken as it is from another pack.
     Sealed(Frame, Vec<u8>),
 }
@@ -81,6 +87,7 @@ pub struct PackWriter {
     spare: Vec<Vec<u8>>,
     workers: Vec<JoinHandle<()>>,
     in_flight_max: usize,
+    level: i32,
 }
 
 /// Frames that are open at once: objects of one group (one file extension) share a frame.
@@ -100,7 +107,7 @@ impl PackWriter {
         let (done, from_workers) = channel();
         let jobs = Arc::new(Mutex::new(jobs));
         let count = options.jobs.max(1);
-        let workers = (0..count).map(|_| worker(jobs.clone(), done.clone(), options.level)).collect();
+        let workers = (0..count).map(|_| worker(jobs.clone(), done.clone())).collect();
         Ok(PackWriter {
             scratch,
             frames_path,
@@ -116,6 +123,7 @@ impl PackWriter {
             spare: Vec::new(),
             workers,
             in_flight_max: count + 2,
+            level: options.level,
         })
     }
 
@@ -156,9 +164,10 @@ impl PackWriter {
 
     /// Hands the open frame at `at` to the compressing threads.
     fn submit(&mut self, at: usize) -> Result<(), disk::Error> {
-        let (_, open) = self.open.remove(at);
+        let (group, open) = self.open.remove(at);
+        let level = if group == STRUCTURE { self.level.max(STRUCTURE_LEVEL) } else { self.level };
         let ids = self.open_ids.remove(at);
-        self.send(Content::Raw(open), ids)
+        self.send(Content::Raw(open, level), ids)
     }
 
     /// Adds a frame that another pack holds, as it is stored there. It has to be a plain frame.
@@ -244,14 +253,14 @@ impl Drop for PackWriter {
     }
 }
 
-fn worker(jobs: Arc<Mutex<Receiver<Job>>>, done: Sender<Done>, level: i32) -> JoinHandle<()> {
+fn worker(jobs: Arc<Mutex<Receiver<Job>>>, done: Sender<Done>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { number, content }) = next else { return };
             let made = match content {
                 Content::Sealed(frame, stored) => Done { number, frame, stored, raw: Vec::new() },
-                Content::Raw(Open { raw, lengths }) => {
+                Content::Raw(Open { raw, lengths }, level) => {
                     let stored = frame::seal(&raw, level);
                     Done { number, frame: describe(&raw, &stored, lengths, Vec::new()), stored, raw }
                 }
