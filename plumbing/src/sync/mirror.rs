@@ -9,7 +9,7 @@
 use super::intake::{Intake, STORED_BYTES_MAX, Strangers};
 use super::message::malformed;
 use super::{Error, Source};
-use crate::transport::{Bare, Error as TransportError, Key};
+use crate::transport::{Bare, Key};
 use objects::id::{ObjectId, PackId, StatementId, TreeId};
 use objects::limits::{ENVELOPE_BYTES_MAX, PACK_LIST_BYTES_MAX, SUMMARY_BYTES_MAX};
 use objects::packlist::{self, ListedPack};
@@ -223,9 +223,4 @@ impl Source for Mirror {
         }
         Ok(())
     }
-}
-
-/// True for errors that mean "this is no repository", so that another form of address may be tried.
-pub fn is_absent(error: &Error) -> bool {
-    matches!(error, Error::Empty { .. } | Error::Transport(TransportError::NotFound { .. }))
 }
