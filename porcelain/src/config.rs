@@ -19,6 +19,8 @@ use objects::limits::CONFIG_BYTES_MAX;
 use plumbing::trust::{Freshness, Policy};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "net")]
+use std::str::FromStr;
 
 /// What `config.toml` says. Everything may be absent.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -46,6 +48,19 @@ pub struct Net {
     pub relays: Vec<String>,
     /// Certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl Net {
+    /// The relays as URLs.
+    ///
+    /// # Errors
+    /// `Usage` naming the first that is none.
+    #[cfg(feature = "net")]
+    pub(crate) fn parse_relays<Url: FromStr>(&self) -> Result<Vec<Url>, Error> {
+        let wrong =
+            |relay: &str| Error::usage(format!("{relay:?} is no URL"), "correct [net] relays in config.toml");
+        self.relays.iter().map(|relay| relay.parse().map_err(|_| wrong(relay))).collect()
+    }
 }
 
 impl Config {

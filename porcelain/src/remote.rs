@@ -172,12 +172,7 @@ fn open_web(
 #[cfg(feature = "net")]
 fn open_iroh(session: &Session, ticket: &str) -> Result<plumbing::transport::iroh::IrohWire, Error> {
     use plumbing::transport::iroh::{IrohWire, Options};
-    let mut relays = Vec::new();
-    for relay in &session.config().net.relays {
-        relays.push(relay.parse().map_err(|_| {
-            Error::usage(format!("{relay:?} is no URL"), "correct [net] relays in config.toml")
-        })?);
-    }
+    let relays = session.config().net.parse_relays()?;
     Ok(IrohWire::open(ticket, Options { relays, ..Options::default() })?)
 }
 

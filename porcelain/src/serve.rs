@@ -36,12 +36,7 @@ pub fn serve(session: &Session, path: &Path, request: &Request) -> Result<Host, 
         true => Some(Arc::new(crate::push::OwnersOnly::new(session, repository.clone())?)),
         false => None,
     };
-    let mut relays = Vec::new();
-    for relay in &session.config().net.relays {
-        relays.push(relay.parse().map_err(|_| {
-            Error::usage(format!("{relay:?} is no URL"), "correct [net] relays in config.toml")
-        })?);
-    }
+    let relays = session.config().net.parse_relays()?;
     let secret = Some(endpoint_key(session)?);
     let iroh = request.iroh.map(|bind| IrohListen { bind, secret, relays });
     let options = Options { http: request.http, iroh, ..Options::default() };
