@@ -356,15 +356,7 @@ impl Walk<'_> {
     }
 }
 
-/// Appends the bytes `part` names of a blob's content; fewer if the blob is shorter.
-///
-/// # Errors
-/// Those of `find`.
-pub fn read_range(find: &dyn Find, part: &Base, out: &mut Vec<u8>) -> Result<(), Error> {
-    read_pieces(find, &blob_pieces(find, BlobId::new(part.id))?, part, out)
-}
-
-/// As [`read_range`], of a blob whose chunks are known to be `pieces`.
+/// Appends the bytes `part` names of a blob whose chunks are `pieces`; fewer if the blob is shorter.
 ///
 /// # Errors
 /// Those of `find`.

@@ -4,6 +4,7 @@ use objects::blob::{self, Blob};
 use objects::id::{BlobId, ChunkId, ObjectId};
 use objects::limits::ROWS_MAX;
 use objects::object::{Find, Kind};
+use objects::store::pack::gather;
 use objects::store::pack::table::{Base, BaseOf};
 use objects::testing::literally;
 use objects::testing::{Random, TempRepository};
@@ -108,9 +109,8 @@ fn a_bomb_of_runs_is_refused() {
     let size = (ROWS_MAX * ROWS_MAX) as u64;
     let fan = repository.add(&[literally::blob_fan(size, &rows), run])[0];
     assert_eq!(code(&repository, fan, size), "E-LIMIT");
-    let mut prefix = Vec::new();
     let part = Base { of: BaseOf::Content, id: fan, start: 0, len: 1 };
-    let error = walk::read_range(repository.store(), &part, &mut prefix).unwrap_err();
+    let error = gather(&[part], repository.store()).unwrap_err();
     assert_eq!(error.code(), "E-LIMIT", "{error}");
 }
 

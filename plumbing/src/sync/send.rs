@@ -16,7 +16,7 @@ use objects::object::{Error as ObjectError, Find, Kind};
 use objects::parallel;
 use objects::store::Store;
 use objects::store::pack::table::{Base, BaseOf, Frame};
-use objects::store::pack::{Pack, frame, open_frame, writer};
+use objects::store::pack::{Pack, frame, gather, open_frame, writer};
 use objects::walk::{self, Closure};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
@@ -229,29 +229,13 @@ impl Offer<'_> {
         if base.is_empty() {
             return Ok(plain(lengths));
         }
-        let prefix = self.prefix(&base)?;
-        if prefix.len() as u64 != base.iter().map(|part| part.len).sum::<u64>() {
+        let Ok(prefix) = gather(&base, self.store)? else {
             return Ok(plain(lengths)); // a tree that lies about a size is no base
-        }
+        };
         let stored = frame::seal_with_prefix(&raw, &prefix, DELTA_LEVEL);
         let row = writer::describe(&raw, &stored, lengths.clone(), base);
         debug_assert!(open_frame(&row, &stored, self.store).is_ok_and(|opened| opened.is_ok()));
         Ok((row, stored))
-    }
-
-    fn prefix(&self, base: &[Base]) -> Result<Vec<u8>, Error> {
-        let mut prefix = Vec::new();
-        for part in base {
-            match part.of {
-                BaseOf::Object => {
-                    let bytes = self.store.find(Kind::Chunk, &part.id)?;
-                    let range = part.start as usize..part.start.saturating_add(part.len) as usize;
-                    prefix.extend_from_slice(bytes.get(range).unwrap_or_default());
-                }
-                BaseOf::Content => walk::read_range(self.store, part, &mut prefix)?,
-            }
-        }
-        Ok(prefix)
     }
 }
 

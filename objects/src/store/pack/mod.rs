@@ -138,8 +138,11 @@ pub fn open_frame(frame: &Frame, stored: &[u8], bases: &dyn Find) -> Result<Resu
     Ok(frame::open(stored, frame.raw as usize, Some(&prefix)))
 }
 
-/// The bytes of a prefix.
-fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>, Error> {
+/// The bytes of a prefix; inside, the reason why `base` gives none.
+///
+/// # Errors
+/// If an object of the base cannot be read.
+pub fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>, Error> {
     let mut prefix = Vec::with_capacity(base.iter().map(|b| b.len as usize).sum());
     let mut last: Option<(ObjectId, Vec<Piece>)> = None; // ranges of one blob stand together
     for part in base {
