@@ -11,7 +11,6 @@
 //! (L-R1). A source that sends something else is named and dropped, and the next one is asked.
 //! Leaves to others: whether what arrived is to be believed (`trust`). The two never meet.
 
-pub mod delta;
 pub mod intake;
 pub mod message;
 pub mod mirror;
