@@ -35,6 +35,7 @@ pub mod refs;
 pub mod release;
 pub mod repository;
 pub mod signed;
+pub mod similar;
 pub mod spec;
 pub mod statements;
 pub mod store;

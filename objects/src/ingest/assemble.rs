@@ -217,7 +217,7 @@ fn not_utf8(path: &Path) -> Error {
 }
 
 /// Files of one extension share frames, which makes them smaller (DESIGN 12).
-fn group_of(name: &str) -> u64 {
+pub(crate) fn group_of(name: &str) -> u64 {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let hash = ObjectId::of(extension.as_bytes());
     let (first, _) = hash.as_bytes().split_first_chunk::<8>().expect("an id has 32 bytes");

@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::release::Sha256;
 use crate::store::transaction::Transaction;
 use assemble::Assembly;
+pub(crate) use assemble::group_of;
 use std::path::{Path, PathBuf};
 
 /// Why a folder could not be taken in.

@@ -2,10 +2,12 @@
 //!
 //! Promises: an object that is handed out hashes to its id; readers never lock and never see half
 //! a pack. Among several copies of an object the first that is whole is taken (SEC-031).
-//! Leaves to others: adding objects ([`transaction`]), dropping them ([`gc`]).
+//! Leaves to others: adding objects ([`transaction`]), dropping them ([`gc`]), making them smaller
+//! ([`repack`]).
 
 pub mod gc;
 pub mod pack;
+pub mod repack;
 pub mod transaction;
 
 use crate::disk;
@@ -14,7 +16,7 @@ use crate::limits::{DELTA_DEPTH_MAX, DELTA_FRAMES_MAX};
 use crate::object::{Bytes, Error, Exists, Find};
 use pack::Pack;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -79,25 +81,43 @@ impl Store {
     pub fn refresh(&self) -> Result<(), Error> {
         let folder = self.packs_folder();
         let present = pack_ids(&folder)?;
+        let lost = |id: &PackId| !folder.join(pack::index_name(*id)).exists();
+        // Those whose index is lost come last: what they build on may lie in the others.
+        let (lost, whole): (Vec<PackId>, Vec<PackId>) = present.iter().copied().partition(lost);
+        let mut opened = self.open_packs(&folder, &whole);
+        if !lost.is_empty() {
+            self.keep(&present, std::mem::take(&mut opened));
+            opened = self.open_packs(&folder, &lost);
+        }
+        self.keep(&present, opened);
+        Ok(())
+    }
+
+    /// Opens those of `ids` that are not open yet.
+    fn open_packs(&self, folder: &Path, ids: &[PackId]) -> Vec<(PackId, Result<Pack, Error>)> {
+        let open: HashSet<PackId> = self.packs().iter().map(|pack| pack.id()).collect();
+        let new = ids.iter().filter(|id| !open.contains(id));
+        new.map(|id| (*id, Pack::open(folder, *id, &Here(self)))).collect()
+    }
+
+    /// Takes over what was opened, and lets go of what is no longer `present`.
+    fn keep(&self, present: &[PackId], opened: Vec<(PackId, Result<Pack, Error>)>) {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         let mut broken = self.broken.write().unwrap_or_else(PoisonError::into_inner);
         packs.retain(|pack| present.contains(&pack.id()));
         broken.retain(|id, _| present.contains(id));
-        for id in present {
-            if packs.iter().any(|pack| pack.id() == id) {
-                continue;
-            }
-            match Pack::open(&folder, id) {
-                Ok(pack) => {
+        for (id, result) in opened {
+            match result {
+                Ok(pack) if packs.iter().all(|open| open.id() != id) => {
                     broken.remove(&id);
                     packs.push(Arc::new(pack));
                 }
+                Ok(_) => {} // another thread was first
                 Err(error) => {
                     broken.insert(id, chain(&error));
                 }
             }
         }
-        Ok(())
     }
 
     /// The open packs.
@@ -153,7 +173,7 @@ impl Store {
         }
         FRAMES.set(frames + 1);
         DEPTH.set(depth + 1);
-        let frame = pack.frame(number, self);
+        let frame = pack.frame(number, &Near { store: self, pack });
         DEPTH.set(depth);
         frame
     }
@@ -204,6 +224,31 @@ impl Find for Store {
         }
         self.refresh()?; // another process may have written, mended or consolidated meanwhile
         self.find_among(id)
+    }
+}
+
+/// A store as a delta frame sees it: what its own pack holds is taken from there, so that the depth it
+/// was written with is the depth it is read with.
+struct Near<'a> {
+    store: &'a Store,
+    pack: &'a Pack,
+}
+
+impl Find for Near<'_> {
+    fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
+        match self.pack.index().number(id).map(|number| self.store.read_from(self.pack, number, id)) {
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            _ => self.store.try_find(id),
+        }
+    }
+}
+
+/// A store as it was last looked at.
+struct Here<'a>(&'a Store);
+
+impl Find for Here<'_> {
+    fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
+        self.0.find_among(id)
     }
 }
 

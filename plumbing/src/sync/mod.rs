@@ -16,6 +16,7 @@ pub mod message;
 pub mod mirror;
 pub mod peer;
 pub mod push;
+mod reach;
 pub mod send;
 pub mod serve;
 
