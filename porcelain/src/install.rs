@@ -14,6 +14,7 @@ use crate::env::{
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known, Pick};
+use crate::maintain;
 use crate::remote::{BytesFrom, Remote};
 use crate::session::Session;
 use objects::checkout;
@@ -637,6 +638,7 @@ pub fn apply(
         plan.chosen.iter().filter(|(_, _, row)| !keeps(row)).collect();
     let picks: Vec<Pick<'_>> = fresh.iter().map(|(_, record, row)| Pick { record, row }).collect();
     let had = fetch::releases(session, &plan.remotes, known, &picks, reporter)?;
+    maintain::tidy(session, session.store()?);
 
     let mut signer_n: BTreeMap<_, u64> =
         before.packages.iter().map(|old| (old.entry, old.signer_n)).collect();

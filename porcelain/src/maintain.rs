@@ -223,7 +223,9 @@ pub fn repack(
             Packing::Full(level) => full(repository, options(level), reporter)?,
         }
     };
-    replace(repository, repacked)?;
+    let lock = repository.lock_exclusive()?;
+    replace(repository, &repacked)?;
+    drop(lock);
     let (packs_after, bytes_after) = packs_of(repository);
     let packs = repository.store().packs();
     let rows = packs.iter().flat_map(|pack| pack.table().frames());
@@ -245,12 +247,10 @@ fn full(
 }
 
 /// Removes the packs that the new one stands in for, if it still does: somebody else may have collected
-/// between the locks.
-fn replace(repository: &Repository, repacked: repack::Repacked) -> Result<(), Error> {
+/// between the locks. The caller holds the exclusive one.
+fn replace(repository: &Repository, repacked: &repack::Repacked) -> Result<(), Error> {
     let Some(new) = repacked.pack.filter(|_| !repacked.replaced.is_empty()) else { return Ok(()) };
-    let _lock = repository.lock_exclusive()?;
-    let packs = repository.store().packs();
-    if packs.iter().all(|pack| pack.id() != new) {
+    if repository.store().packs().iter().all(|pack| pack.id() != new) {
         return Ok(());
     }
     if repository.summary()?.is_some() {
@@ -264,13 +264,20 @@ fn packs_of(repository: &Repository) -> (usize, u64) {
     (packs.len(), packs.iter().map(|pack| pack.table().frames_bytes()).sum())
 }
 
-/// Joins small packs in passing, if there are many; what a command that added one does at its end.
-/// Never fails and never waits: whoever comes next does it.
-pub fn tidy(session: &Session, repository: &Repository) {
-    if repository.store().packs().len() > PACKS_MAX {
-        let done = repack(session, repository, Packing::Geometric, &crate::event::Silent);
-        if let Err(error) = done {
-            tracing::debug!(%error, "small packs were left as they are");
-        }
+/// Joins small packs in passing, if there are many; what a command that added one does at its end, when
+/// it holds no lock. Never fails and never waits: else whoever comes next does it.
+pub(crate) fn tidy(session: &Session, repository: &Repository) {
+    if repository.store().packs().len() <= PACKS_MAX {
+        return;
     }
+    if let Err(error) = join_small_packs(session, repository) {
+        tracing::debug!(%error, "small packs were left as they are");
+    }
+}
+
+fn join_small_packs(session: &Session, repository: &Repository) -> Result<(), Error> {
+    let Some(_lock) = repository.try_lock_exclusive()? else { return Ok(()) };
+    let packs = repack::unbalanced(repository.store());
+    let options = Options { jobs: session.jobs(), ..Options::default() };
+    replace(repository, &repack::gather(repository.store(), &packs, options)?)
 }

@@ -14,7 +14,7 @@ use crate::identity::{self, Own};
 use crate::log::{self, Log};
 use crate::manifest::{self, Manifest};
 use crate::session::Session;
-use crate::{archive, describe};
+use crate::{archive, describe, maintain};
 use objects::claim::Repository as RepositoryName;
 use objects::id::{IdentityId, PackId, StatementId, TreeId};
 use objects::ingest::{self, Ingested};
@@ -92,18 +92,31 @@ pub struct Outcome {
 /// those of reading, signing and writing.
 pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.to).map_err(|error| no_repository(error, &request.to))?;
+    let outcome = add_release(session, &repository, request, reporter)?;
+    if !outcome.unchanged && !request.dry_run {
+        maintain::tidy(session, &repository);
+    }
+    Ok(outcome)
+}
+
+fn add_release(
+    session: &Session,
+    repository: &Repository,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Outcome, Error> {
     let _lock = repository.lock_shared()?;
     repository.refs().edit(&[], session.now())?; // completes what a killed process had begun
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
-    drop(Log::open(session, &repository, own.clone(), &manifest.name)?); // may it be published here?
+    drop(Log::open(session, repository, own.clone(), &manifest.name)?); // may it be published here?
 
-    let (ingested, written) = ingest_source(session, &repository, &source, request, reporter)?;
+    let (ingested, written) = ingest_source(session, repository, &source, request, reporter)?;
     let release = describe::release(repository.store(), &source.root, &manifest, &ingested)?;
     let _signing = (session.lock_signing()?, repository.lock_signing()?);
     repository.store().refresh()?; // others may have published while this one was read
-    let mut log = Log::open(session, &repository, own, &manifest.name)?;
+    let mut log = Log::open(session, repository, own, &manifest.name)?;
     let mut outcome = outcome(&manifest, &log, &ingested, &written);
     outcome.new_identity = new_identity;
     if request.dry_run {

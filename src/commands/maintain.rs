@@ -96,7 +96,7 @@ pub struct Repack {
     #[arg(long)]
     full: bool,
     /// zstd level, 1 to 19
-    #[arg(long, default_value_t = 12, requires = "full", value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 9, requires = "full", value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
 }
 
