@@ -169,26 +169,24 @@ fn signer(session: &Session, name: Option<&str>) -> Result<(Own, Option<String>)
 struct Source {
     root: PathBuf,
     about: Option<archive::About>,
-    _unpacked: Option<tempfile::TempDir>,
+    unpacked: Option<tempfile::TempDir>,
 }
 
 impl Source {
     fn open(from: &Path, repository: &Path) -> Result<Source, Error> {
         let meta = std::fs::metadata(from).map_err(|e| objects::disk::Error::new("open", from, e))?;
         if meta.is_dir() {
-            return Ok(Source { root: from.to_owned(), about: None, _unpacked: None });
+            return Ok(Source { root: from.to_owned(), about: None, unpacked: None });
         }
         let staging = repository.join("objects/tmp");
         let folder = tempfile::tempdir_in(&staging)
             .map_err(|e| objects::disk::Error::new("create folder in", &staging, e))?;
         match archive::unpack(from, &folder.path().join("tree"), &archive::Limits::default()) {
-            Ok(unpacked) => Ok(Source {
-                root: folder.path().join("tree"),
-                about: unpacked.about,
-                _unpacked: Some(folder),
-            }),
+            Ok(unpacked) => {
+                Ok(Source { root: folder.path().join("tree"), about: unpacked.about, unpacked: Some(folder) })
+            }
             Err(error) if matches!(error.reason(), archive::Reason::Unrecognised) && meta.is_file() => {
-                Ok(Source { root: from.to_owned(), about: None, _unpacked: None }) // one file is a package too (O2)
+                Ok(Source { root: from.to_owned(), about: None, unpacked: None }) // one file is a package too (O2)
             }
             Err(error) => Err(error.into()),
         }
@@ -224,12 +222,26 @@ fn ingest_source(
     let options = ingest::Options { jobs: session.jobs(), allow_unportable: request.allow_unportable };
     let ingested = {
         let step = Step::begin(reporter, "reading", None);
-        ingest::ingest(&mut transaction, &source.root, options, &step)?
+        match stat_cache(session, repository, source) {
+            Some(cache) => ingest::ingest_cached(&mut transaction, &source.root, &cache, options, &step)?,
+            None => ingest::ingest(&mut transaction, &source.root, options, &step)?,
+        }
     };
     let (objects, bytes) = (transaction.objects() as u64, transaction.bytes());
     let packs: Vec<PackId> = transaction.commit()?.into_iter().collect();
     let stored_bytes = log::stored_bytes(repository, &packs);
     Ok((ingested, Written { objects, bytes, packs, stored_bytes }))
+}
+
+/// Where it is kept what a folder came to when it was published to a repository last; None for what was
+/// unpacked, which is in another place each time.
+fn stat_cache(session: &Session, repository: &Repository, source: &Source) -> Option<PathBuf> {
+    if source.unpacked.is_some() {
+        return None;
+    }
+    let [from, to] = [source.root.as_path(), repository.root()].map(|path| path.canonicalize().ok());
+    let key = format!("{}\0{}", from?.display(), to?.display());
+    Some(session.home().join("cache/stat").join(objects::id::ObjectId::of(key.as_bytes()).short(32)))
 }
 
 fn outcome(manifest: &describe::Described, log: &Log<'_>, ingested: &Ingested, written: &Written) -> Outcome {

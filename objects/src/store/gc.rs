@@ -196,10 +196,9 @@ pub(super) fn move_wanted(
         }
         // Each object is checked, or an index that lies would have the good copy elsewhere removed.
         let raw = Arc::new(store.read_frame(pack, number)?);
-        let checked =
-            objects.zip(ids).zip(wanted).filter(|(_, wanted)| **wanted).map(|((object, id), _)| {
-                pack.object(&raw, &pack.table().place(object), id).map(|bytes| (*id, bytes))
-            });
+        let checked = objects.zip(ids).zip(wanted).filter(|(_, wanted)| **wanted).map(|((object, id), _)| {
+            pack.object(&raw, &pack.table().place(object), id).map(|bytes| (*id, bytes))
+        });
         let checked = checked.collect::<Result<Vec<_>, Error>>()?;
         let base = super::pack::base_objects(&frame.base, store)?;
         if checked.len() == ids.len() && base.iter().all(|id| moving.contains(id)) {

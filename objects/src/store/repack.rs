@@ -209,12 +209,7 @@ impl Packer<'_> {
     }
 
     /// One frame of objects against a base; plain, in `group`, if readers would have to go too far.
-    fn frame(
-        &mut self,
-        objects: Vec<(ObjectId, Bytes)>,
-        base: &[Base],
-        group: u64,
-    ) -> Result<(), Error> {
+    fn frame(&mut self, objects: Vec<(ObjectId, Bytes)>, base: &[Base], group: u64) -> Result<(), Error> {
         if objects.is_empty() {
             return Ok(());
         }
@@ -340,11 +335,7 @@ const ORPHANS: u64 = 1;
 ///
 /// # Errors
 /// If a blob that a frame builds on cannot be read.
-pub fn pin_bases(
-    store: &Store,
-    live: &mut HashSet<ObjectId>,
-    kept: &HashSet<PackId>,
-) -> Result<(), Error> {
+pub fn pin_bases(store: &Store, live: &mut HashSet<ObjectId>, kept: &HashSet<PackId>) -> Result<(), Error> {
     let mut waiting: Vec<DeltaFrame> = Vec::new();
     for pack in store.packs() {
         let rows = pack.table().frames().iter().enumerate();

@@ -133,7 +133,8 @@ impl Program {
 #[test]
 fn packs_do_not_depend_on_threads() {
     let (repository, trees) = history(3);
-    let ids: HashSet<_> = [1, 2, 5].map(|jobs| full(&repository, &trees, Options { level: 9, jobs }).pack).into();
+    let ids: HashSet<_> =
+        [1, 2, 5].map(|jobs| full(&repository, &trees, Options { level: 9, jobs }).pack).into();
     assert_eq!(ids.len(), 1);
 }
 

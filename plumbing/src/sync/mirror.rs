@@ -144,7 +144,8 @@ impl Mirror {
                 let part = &bytes[(stored.start - range.start) as usize..(stored.end - range.start) as usize];
                 let row = &index.table().frames()[number];
                 if ObjectId::of(part) != row.hash {
-                    let reason = format!("the bytes of frame {number} of {key} have another hash than it says");
+                    let reason =
+                        format!("the bytes of frame {number} of {key} have another hash than it says");
                     return Err(Error::Frame { from, reason });
                 }
                 take(number, row, part)?;

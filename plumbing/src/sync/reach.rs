@@ -107,7 +107,10 @@ impl Reach<'_, '_> {
             raw = Some(self.unpack((pack, number), row, stored)?);
             Ok(())
         })?;
-        raw.ok_or_else(|| Error::Frame { from: self.mirror.name(), reason: format!("frame {number} is lost") })
+        raw.ok_or_else(|| Error::Frame {
+            from: self.mirror.name(),
+            reason: format!("frame {number} is lost"),
+        })
     }
 
     fn read_remote(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {

@@ -15,6 +15,7 @@ use crate::object::Bytes;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -149,6 +150,15 @@ impl PackWriter {
             in_flight_max: count + 2,
             level: options.level,
         }
+    }
+
+    /// When its file was made, by the clock of the disk, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// If the disk does not say.
+    pub fn begun_ns(&self) -> Result<i128, disk::Error> {
+        let meta = self.scratch.file().metadata().doing("read", self.scratch.path())?;
+        Ok(i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()))
     }
 
     /// Adds an object whose id the caller has computed. Objects of one `group` share frames. Gives the
