@@ -93,7 +93,11 @@ fn show_index(session: &Session, environment: &Environment, known: &Known) -> Re
     }
     let writer = environment.lock_exclusive()?;
     let staged = writer.stage()?;
-    let options = checkout::Options { jobs: session.jobs(), files_max: known.accepted.index.files };
+    let options = checkout::Options {
+        jobs: session.jobs(),
+        files_max: known.accepted.index.files,
+        ..Default::default()
+    };
     checkout::checkout(
         session.store()?.store(),
         known.root(),
@@ -698,7 +702,7 @@ fn materialise(
             &format!("writing {} {}", package.name, package.version),
             Some(package.size),
         );
-        let options = checkout::Options { jobs: session.jobs(), files_max: package.files };
+        let options = checkout::Options { jobs: session.jobs(), files_max: package.files, verify: false };
         let totals =
             checkout::checkout(session.store()?.store(), package.tree, place.path(), options, &step)?;
         drop(step);
@@ -805,7 +809,7 @@ pub fn reinstall(
             continue;
         }
         let fresh = writer.stage()?;
-        let options = checkout::Options { jobs: session.jobs(), files_max: package.files };
+        let options = checkout::Options { jobs: session.jobs(), files_max: package.files, verify: false };
         checkout::checkout(store, package.tree, fresh.path(), options, &objects::progress::Silent)?;
         backups.push(writer.replace_with_backup(fresh, &package, session.now())?);
     }
