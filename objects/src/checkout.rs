@@ -282,9 +282,8 @@ fn read_back(plan: &Plan, folder: &Folder) -> Result<(), Error> {
         let mut bytes = Vec::new();
         for (offset, id, len) in chunks {
             bytes.resize(*len, 0);
-            is_same = is_same
-                && content.read_exact_at(&mut bytes, *offset).is_ok()
-                && ObjectId::of(&bytes) == *id;
+            is_same =
+                is_same && content.read_exact_at(&mut bytes, *offset).is_ok() && ObjectId::of(&bytes) == *id;
         }
         if is_same { Ok(()) } else { Err(Error::Altered { path: shown }) }
     })

@@ -71,6 +71,7 @@ pub fn collect(
         repository.unlist_packs(&leaving, heir)?;
     }
     gc::remove_packs(repository.store(), &leaving)?;
+    repository.store().write_multi_index()?;
     let swept = gc::sweep_staging(repository.store())?;
     let packed_refs = repository.refs().pack()?;
     let mut collected = collected(&plan, packed_refs, false);
@@ -256,7 +257,8 @@ fn replace(repository: &Repository, repacked: &repack::Repacked) -> Result<(), E
     if repository.summary()?.is_some() {
         repository.unlist_packs(&repacked.replaced, Some(new))?;
     }
-    Ok(gc::remove_packs(repository.store(), &repacked.replaced)?)
+    gc::remove_packs(repository.store(), &repacked.replaced)?;
+    Ok(repository.store().write_multi_index()?)
 }
 
 fn packs_of(repository: &Repository) -> (usize, u64) {

@@ -6,6 +6,7 @@
 //! ([`repack`]).
 
 pub mod gc;
+mod multi;
 pub mod pack;
 pub mod repack;
 pub mod transaction;
@@ -14,6 +15,7 @@ use crate::disk;
 use crate::id::{ObjectId, PackId, Prefix};
 use crate::limits::{DELTA_DEPTH_MAX, DELTA_FRAMES_MAX};
 use crate::object::{Bytes, Error, Exists, Find};
+use multi::Multi;
 use pack::Pack;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -27,10 +29,19 @@ const CACHED_BYTES: usize = 32 << 20;
 
 type CachedFrame = ((PackId, usize), Arc<Vec<u8>>);
 
+/// The open packs, and where to look first.
+#[derive(Default)]
+struct Packs {
+    all: Vec<Arc<Pack>>,
+    multi: Option<Multi>,
+    /// Those that the multi-pack index does not speak of.
+    beside: Vec<Arc<Pack>>,
+}
+
 /// The objects of one repository.
 pub struct Store {
     root: PathBuf,
-    packs: RwLock<Vec<Arc<Pack>>>,
+    packs: RwLock<Packs>,
     broken: RwLock<BTreeMap<PackId, String>>,
     cache: Mutex<VecDeque<CachedFrame>>,
 }
@@ -104,13 +115,16 @@ impl Store {
     fn keep(&self, present: &[PackId], opened: Vec<(PackId, Result<Pack, Error>)>) {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         let mut broken = self.broken.write().unwrap_or_else(PoisonError::into_inner);
-        packs.retain(|pack| present.contains(&pack.id()));
+        let before = packs.all.len();
+        packs.all.retain(|pack| present.contains(&pack.id()));
+        let mut is_same = packs.all.len() == before;
         broken.retain(|id, _| present.contains(id));
         for (id, result) in opened {
             match result {
-                Ok(pack) if packs.iter().all(|open| open.id() != id) => {
+                Ok(pack) if packs.all.iter().all(|open| open.id() != id) => {
                     broken.remove(&id);
-                    packs.push(Arc::new(pack));
+                    packs.all.push(Arc::new(pack));
+                    is_same = false;
                 }
                 Ok(_) => {} // another thread was first
                 Err(error) => {
@@ -118,11 +132,44 @@ impl Store {
                 }
             }
         }
+        if !is_same {
+            self.look_up_through_multi_index(&mut packs);
+        }
+    }
+
+    fn look_up_through_multi_index(&self, packs: &mut Packs) {
+        packs.multi = Multi::open(&self.multi_index_path(), &packs.all);
+        let covers = |pack: &&Arc<Pack>| packs.multi.as_ref().is_some_and(|multi| multi.covers(pack.id()));
+        packs.beside = packs.all.iter().filter(|pack| !covers(pack)).cloned().collect();
+    }
+
+    fn multi_index_path(&self) -> PathBuf {
+        self.info_folder().join("multi-index")
+    }
+
+    /// Writes the index over all packs, if they are more than a few.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write_multi_index(&self) -> Result<(), Error> {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        multi::write(&self.multi_index_path(), &packs.all)?;
+        self.look_up_through_multi_index(&mut packs);
+        Ok(())
+    }
+
+    /// Why the index over several packs is not as it has to be, if there is one.
+    pub fn check_multi_index(&self) -> Option<String> {
+        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        match &packs.multi {
+            Some(multi) => multi.index.check(&packs.all).err(),
+            None => self.multi_index_path().exists().then(|| "it is malformed".to_owned()),
+        }
     }
 
     /// The open packs.
     pub fn packs(&self) -> Vec<Arc<Pack>> {
-        self.packs.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.packs.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     /// The packs that could not be opened, and why.
@@ -133,7 +180,9 @@ impl Store {
     /// Where `id` lies: a pack, and the object's number in it.
     pub fn locate(&self, id: &ObjectId) -> Option<(Arc<Pack>, u32)> {
         let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
-        packs.iter().find_map(|pack| pack.index().number(id).map(|number| (pack.clone(), number)))
+        let listed = packs.multi.as_ref().and_then(|multi| multi.locate(id));
+        let number = |pack: &Arc<Pack>| pack.index().number(id).map(|number| (pack.clone(), number));
+        listed.or_else(|| packs.beside.iter().find_map(number))
     }
 
     /// Frame `number` of `pack`, unpacked, from the cache if it was read lately.
@@ -206,6 +255,11 @@ impl Store {
 
     fn find_among(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
         let mut damage = None;
+        if let Some((pack, number)) = self.locate(id)
+            && let Ok(bytes) = self.read_from(&pack, number, id)
+        {
+            return Ok(Some(bytes));
+        }
         for pack in self.packs() {
             let Some(number) = pack.index().number(id) else { continue };
             match self.read_from(&pack, number, id) {

@@ -16,6 +16,7 @@ mod index;
 mod ingest;
 mod key;
 mod malformed;
+mod multi;
 mod pack;
 mod parallel;
 mod refs;
