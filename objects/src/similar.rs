@@ -125,10 +125,9 @@ impl Similar {
         found.copied().max_by_key(|id| (likeness(id), std::cmp::Reverse(*id)))
     }
 
-    /// Every chunk that shares at least one super-feature with `sketch`, and how many.
-    pub fn alike<'s>(&'s self, sketch: &'s Sketch) -> impl Iterator<Item = (ObjectId, usize)> + 's {
-        let likeness = self.sketches.iter().map(|(id, other)| (*id, other.likeness(sketch)));
-        likeness.filter(|(_, likeness)| *likeness > 0)
+    /// The sketch of a chunk, if it is among these.
+    pub fn sketch(&self, id: &ObjectId) -> Option<Sketch> {
+        self.sketches.get(id).copied()
     }
 
     /// How many chunks there are.

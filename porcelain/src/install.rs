@@ -7,6 +7,7 @@
 //! Promises: a [`Plan`] changes nothing and can be shown; [`apply`] carries out exactly what it says
 //! (G-13); stopped anywhere, the environment is the old one or the new one (REL-004).
 
+use crate::cache;
 use crate::env::{
     Binding, Change, Difference, Environment, Installed, LockedIdentity, LockedPackage, LockedRepository,
     Lockfile, Staged, WantedPackage, WantedText, Writer,
@@ -643,6 +644,8 @@ pub fn apply(
     let picks: Vec<Pick<'_>> = fresh.iter().map(|(_, record, row)| Pick { record, row }).collect();
     let had = fetch::releases(session, &plan.remotes, known, &picks, reporter)?;
     maintain::tidy(session, session.store()?);
+    let trees: Vec<_> = plan.chosen.iter().map(|(_, _, row)| row.release.tree).collect();
+    cache::note_use(session, environment, &trees)?;
 
     let mut signer_n: BTreeMap<_, u64> =
         before.packages.iter().map(|old| (old.entry, old.signer_n)).collect();

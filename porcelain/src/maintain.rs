@@ -2,12 +2,14 @@
 
 use crate::error::Error;
 use crate::event::{Reporter, Step};
+use crate::publish::tag_ref;
 use crate::session::Session;
 use objects::claim::Index;
 use objects::fsck::{self, Report};
 use objects::id::{IdentityId, ObjectId, PackId, TreeId};
 use objects::name::PackageName;
 use objects::object::{Exists, Kind};
+use objects::refs::{RefName, reflog};
 use objects::release::{Entry, Release};
 use objects::repository::Repository;
 use objects::signed::{Envelope, Kind as StatementKind};
@@ -42,8 +44,38 @@ pub struct Collected {
     pub freed_bytes: u64,
     /// Refs gathered into one file.
     pub packed_refs: usize,
+    /// Releases that were let go because there was more than wanted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub let_go: Vec<String>,
     /// True if nothing was changed.
     pub dry_run: bool,
+}
+
+/// Lets go of releases in the user's store that were not used for longest, until the rest takes at most
+/// `bytes_max`; then collects. Gives what [`collect`] gives, and which releases went.
+///
+/// # Errors
+/// `Usage` if the repository is not the user's store: elsewhere releases are not a cache. Those of
+/// [`collect`].
+pub fn trim(
+    session: &Session,
+    repository: &Repository,
+    bytes_max: u64,
+    grace_seconds: u64,
+    dry_run: bool,
+) -> Result<Collected, Error> {
+    if repository.root() != session.store()?.root() {
+        return Err(Error::usage(
+            format!("{} is no cache: what it holds may be nowhere else", repository.root().display()),
+            "--max-size is for your own store; leave --repo away, or leave --max-size away",
+        ));
+    }
+    let let_go = {
+        let _lock = repository.lock_exclusive()?;
+        crate::cache::trim(session, bytes_max, dry_run)?
+    };
+    let collected = collect(session, repository, grace_seconds, dry_run)?;
+    Ok(Collected { let_go, ..collected })
 }
 
 /// Drops objects that nothing refers to and that are older than `grace_seconds`; gathers small packs
@@ -86,6 +118,7 @@ fn collected(plan: &Plan, packed_refs: usize, dry_run: bool) -> Collected {
         dead_objects: plan.dead_objects,
         freed_bytes: plan.freed_bytes,
         packed_refs,
+        let_go: Vec::new(),
         dry_run,
     }
 }
@@ -150,12 +183,23 @@ fn add_listed(repository: &Repository, root: TreeId, packages: &mut Packages) ->
             let history = packages.entry((record.owner, name.clone())).or_default();
             let release = &row.release;
             let is_named = history.contains_key(&release.version);
-            if !is_named && here(repository, release) && is_whole(repository, release.tree)? {
+            let tag = tag_ref(record.owner, &name, &release.version);
+            if !is_named
+                && here(repository, release)
+                && !was_let_go(repository, &tag)?
+                && is_whole(repository, release.tree)?
+            {
                 history.insert(release.version.clone(), release.tree);
             }
         }
     }
     Ok(())
+}
+
+/// True if a ref was removed on purpose, as its log says.
+fn was_let_go(repository: &Repository, tag: &RefName) -> Result<bool, Error> {
+    let (lines, _) = reflog::read(repository.root(), tag)?;
+    Ok(lines.last().is_some_and(|line| line.new.is_none()))
 }
 
 fn here(repository: &Repository, release: &Release) -> bool {
@@ -171,7 +215,7 @@ fn is_whole(repository: &Repository, tree: TreeId) -> Result<bool, Error> {
     }
 }
 
-fn peek<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Error> {
+pub(crate) fn peek<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Error> {
     Ok(objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?)
 }
 

@@ -57,6 +57,10 @@ pub struct Gc {
     /// Leave packs younger than this alone
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     grace: String,
+    /// In your own store, let go of releases that were not used for longest until the rest takes at
+    /// most this, such as 5G; what an environment has is kept
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<String>,
     /// Show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -64,12 +68,21 @@ pub struct Gc {
 
 impl Gc {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
+        let (session, dry_run) = (&context.session, self.dry_run);
         let repository = context.repository(self.repo.as_deref())?;
         let grace = porcelain::config::parse_duration(&self.grace)?;
-        let outcome = maintain::collect(&context.session, &repository, grace, self.dry_run)?;
+        let outcome = match &self.max_size {
+            Some(size) => {
+                let bytes_max = porcelain::config::parse_size(size)?;
+                maintain::trim(session, &repository, bytes_max, grace, dry_run)?
+            }
+            None => maintain::collect(session, &repository, grace, dry_run)?,
+        };
         if context.json {
             ui::json(&outcome);
         } else {
+            let verb = if dry_run { "would let go of" } else { "let go of" };
+            outcome.let_go.iter().for_each(|release| ui::line(format!("{verb} {release}")));
             context.note(format!(
                 "{}: {} dropped, {} rewritten, {} and {} freed",
                 if self.dry_run { "would collect" } else { "collected" },

@@ -12,6 +12,7 @@ mod publish;
 mod push;
 #[cfg(feature = "net")]
 mod serve;
+mod similar;
 
 use crate::ui;
 use crate::ui::progress::Screen;
@@ -118,6 +119,7 @@ enum Command {
     CountObjects(plumbing::CountObjects),
     VerifyPack(plumbing::VerifyPack),
     DeltaSize(plumbing::DeltaSize),
+    Similar(similar::Similar),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -131,6 +133,7 @@ pub struct Context {
     pub screen: Screen,
     pub json: bool,
     pub quiet: bool,
+    pub verbose: bool,
 }
 
 impl Context {
@@ -186,7 +189,7 @@ fn context(global: &Global) -> Result<Context, Error> {
     let mut session = Session::open(Options { home: None, jobs: global.jobs, freshness })?;
     session.ask_with(identity::ask);
     let screen = Screen::new(global.quiet, !global.no_progress && !global.json);
-    Ok(Context { session, screen, json: global.json, quiet: global.quiet })
+    Ok(Context { session, screen, json: global.json, quiet: global.quiet, verbose: global.verbose > 0 })
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
@@ -227,6 +230,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::CountObjects(args) => args.run(context),
         Command::VerifyPack(args) => args.run(context),
         Command::DeltaSize(args) => args.run(context),
+        Command::Similar(args) => args.run(context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pkg", &mut std::io::stdout());
             Ok(())

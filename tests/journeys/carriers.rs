@@ -89,6 +89,10 @@ fn a_repacked_repository_serves_every_version() {
     ada.is_whole(&ada.repo());
     ada.ok(["verify-pack", "--repo", "ada.repo"]);
 
+    let alike = ada.yes(["similar", "large@1.1.0:image.bin", "--repo", "ada.repo"]);
+    assert_eq!((&alike[0]["version"], &alike[0]["path"]), (&"1.0.0".into(), &"image.bin".into()), "{alike}");
+    assert!(alike[0]["same"].as_u64().unwrap() > 80, "{alike}");
+
     let web = Web::files(ada.repo(), true);
     let served = ada.serve(&ada.repo(), &["--no-iroh"]);
     for (name, source) in [("folder", text(&ada.repo())), ("web", &web.url), ("wire", &served.url)] {
