@@ -1,30 +1,60 @@
 //! Checking a repository.
 //!
-//! Promises: [`check`] changes nothing and names every damaged file and object it meets; a whole
-//! repository has no finding.
-//! Leaves to others: repair.
+//! ```text
+//! packs ──▶ presence ──┐
+//! statements ── refs ──┼─▶ roots ──▶ connectivity ──▶ which releases are hit, and where
+//! summary, pack list ──┘
+//! ```
 //!
-//! Levels: structure (every file has its form, every frame its hash), connectivity (what refs and
-//! summary name is here, down to the last chunk), statements (signatures hold under the identities
-//! here), and, if asked, data (every object is unpacked and hashed).
+//! Promises: [`check`] changes nothing and names every damaged file and object it meets; a whole
+//! repository has no finding. Frames and signatures are looked at on all threads at once; memory is
+//! bounded by a few frames a thread, a byte an object, and what is damaged.
+//! Leaves to others: repair (`repair`).
+//!
+//! Every level checks forms, refs, and that what they name is here, down to the last chunk. [`Level`]
+//! says what is read for it.
 
 mod connectivity;
 mod head;
 mod packs;
+mod presence;
 mod refs;
+mod roots;
 mod statements;
 
+pub(crate) use packs::named as pack_of;
+pub(crate) use roots::{Listed, listed};
+pub(crate) use statements::{Known, entry_of};
+
+use crate::id::{ObjectId, PackId, StatementId};
+use crate::object::Kind;
+use crate::progress::{Progress, Silent};
 use crate::repository::Repository;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that is not as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// The file, ref or object.
+    /// The file, ref, release or object.
     pub place: String,
     /// What is wrong with it.
     pub problem: String,
+}
+
+/// A release that cannot be had whole any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LostRelease {
+    /// The package.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The entry that released it.
+    pub entry: StatementId,
+    /// The first of its files and folders that are hit; none if it is the entry itself.
+    pub paths: Vec<String>,
+    /// True if more are hit than are listed.
+    pub more: bool,
 }
 
 /// What a check looked at and found.
@@ -42,34 +72,92 @@ pub struct Report {
     pub statements: u64,
     /// Refs looked at.
     pub refs: u64,
+    /// Releases looked at.
+    pub releases: u64,
+    /// Those that are hit by damage; all others are whole.
+    pub lost_releases: Vec<LostRelease>,
+    /// Objects that a release or index needs and of which no whole copy is here.
+    pub lost_objects: BTreeSet<ObjectId>,
 }
 
 impl Report {
+    /// True if nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.findings.is_empty()
+    }
+
     fn find(&mut self, place: impl ToString, problem: impl ToString) {
         self.findings.insert(Finding { place: place.to_string(), problem: problem.to_string() });
     }
 }
 
-/// How thorough a check is.
+/// What is damaged, as a repair has to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Packs that are damaged, or whose index is.
+    pub packs: BTreeSet<PackId>,
+    /// Indexes whose packs are lost.
+    pub orphans: BTreeSet<PackId>,
+    /// Keys of files that hold no statement, or another one than their name says.
+    pub statements: BTreeSet<String>,
+    /// Statements that something names and that are not here.
+    pub missing: BTreeSet<StatementId>,
+    /// Objects that a release or index needs and of which no whole copy is here.
+    pub lost: BTreeMap<ObjectId, Kind>,
+    /// True if the summary is lost or damaged.
+    pub summary: bool,
+    /// True if the list of packs is lost, damaged, or names packs that are gone.
+    pub pack_list: bool,
+}
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Trees, blobs and statements are read; contents only have to be there, signatures are taken as
+    /// they are.
+    Connectivity,
+    /// Signatures are checked, and every frame is read and hashed as it is stored.
+    #[default]
+    Frames,
+    /// Every object is unpacked and hashed too.
+    Data,
+}
+
+/// How a check goes about it.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// How much is read.
+    pub level: Level,
+    /// How many threads look; at least one.
+    pub jobs: usize,
+    /// Told of bytes of packs as they are read.
+    pub progress: &'a dyn Progress,
+}
+
+/// What a check found, for people and for a repair.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// For people.
+    pub report: Report,
+    /// For a repair.
+    pub damage: Damage,
+}
+
+/// How thorough [`check`] is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// True to unpack and hash every object.
     pub data: bool,
 }
 
-/// Checks a repository.
+/// Checks a repository on all cores.
 ///
 /// # Errors
 /// Only if a folder cannot be listed; damage is a finding.
 pub fn check(repository: &Repository, options: Options) -> Result<Report, crate::repository::Error> {
-    let mut report = Report::default();
-    packs::check_packs(repository, options, &mut report)?;
-    let statements = statements::check_statements(repository, &mut report)?;
-    refs::check_refs(repository, &statements, &mut report);
-    let index = head::check_summary(repository, &statements, &mut report);
-    head::check_pack_list(repository, &mut report)?;
-    connectivity::check_connectivity(repository, &statements, index, &mut report);
-    Ok(report)
+    let level = if options.data { Level::Data } else { Level::Frames };
+    let request = Request { level, jobs: crate::parallel::default_jobs(), progress: &Silent };
+    Ok(inspect(repository, request)?.report)
 }
 
 /// Checks a copy that carries no refs, such as a bundle's files: everything else, data included.
@@ -77,11 +165,59 @@ pub fn check(repository: &Repository, options: Options) -> Result<Report, crate:
 /// # Errors
 /// Only if a folder cannot be listed; damage is a finding.
 pub fn check_copy(repository: &Repository) -> Result<Report, crate::repository::Error> {
-    let mut report = Report::default();
-    packs::check_packs(repository, Options { data: true }, &mut report)?;
-    let statements = statements::check_statements(repository, &mut report)?;
-    let index = head::check_summary(repository, &statements, &mut report);
-    head::check_pack_list(repository, &mut report)?;
-    connectivity::check_connectivity(repository, &statements, index, &mut report);
-    Ok(report)
+    let request = Request { level: Level::Data, jobs: crate::parallel::default_jobs(), progress: &Silent };
+    Ok(on_threads(request.jobs, || look(repository, request, Part::Copy))?.report)
+}
+
+/// Checks a repository, and says what a repair has to know.
+///
+/// # Errors
+/// Only if a folder cannot be listed; damage is a finding.
+pub fn inspect(
+    repository: &Repository,
+    request: Request<'_>,
+) -> Result<Inspection, crate::repository::Error> {
+    on_threads(request.jobs, || look(repository, request, Part::Whole))
+}
+
+/// Bytes that a check at this level reads from packs and tells its progress of.
+pub fn bytes_to_read(repository: &Repository, level: Level) -> u64 {
+    match level {
+        Level::Connectivity => 0,
+        _ => repository.store().packs().iter().map(|pack| pack.table().frames_bytes()).sum(),
+    }
+}
+
+/// How much of a repository there is to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Copy,
+}
+
+/// Runs `work` with so many threads for what it does in parallel.
+pub(crate) fn on_threads<T: Send>(jobs: usize, work: impl FnOnce() -> T + Send) -> T {
+    match rayon::ThreadPoolBuilder::new().num_threads(jobs.max(1)).build() {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(), // a system without threads to spare
+    }
+}
+
+fn look(
+    repository: &Repository,
+    request: Request<'_>,
+    part: Part,
+) -> Result<Inspection, crate::repository::Error> {
+    let mut found = Inspection::default();
+    let presence = packs::look(repository, request, &mut found)?;
+    let known = statements::look(repository, request.level, &mut found)?;
+    let refs = match part {
+        Part::Whole => refs::look(repository, &known, &mut found),
+        Part::Copy => BTreeMap::new(),
+    };
+    let index = head::summary(repository, &known, &mut found);
+    head::pack_list(repository, &mut found)?;
+    let roots = roots::gather(repository, &known, &refs, index, &mut found);
+    connectivity::look(repository.store(), &presence, &roots, &mut found);
+    Ok(found)
 }
