@@ -8,7 +8,7 @@
 //! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version`, `spec` →
 //! the model (`key`, `signed`, `blob`, `tree`, `identity`, `release`, `claim`, `summary`) →
 //! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive` → `ingest`,
-//! `checkout`, `repository`, `fsck`.
+//! `checkout`, `repository`, `fsck`, `repair`.
 
 pub mod archive;
 pub mod blob;
@@ -32,6 +32,7 @@ pub mod parallel;
 pub mod progress;
 pub mod refs;
 pub mod release;
+pub mod repair;
 pub mod repository;
 pub mod signed;
 pub mod spec;

@@ -1,9 +1,8 @@
-//! Keeping a repository whole and small.
+//! Keeping a repository small.
 
 use crate::error::Error;
 use crate::session::Session;
 use objects::claim::Index;
-use objects::fsck::{self, Report};
 use objects::id::{ObjectId, PackId, TreeId};
 use objects::object::{Exists, Kind};
 use objects::release::Entry;
@@ -14,16 +13,6 @@ use objects::store::pack::writer::Options;
 use objects::walk;
 use serde::Serialize;
 use std::collections::HashSet;
-
-/// Checks a repository.
-///
-/// # Errors
-/// Only if it cannot be looked at; damage is in the report.
-pub fn fsck(repository: &Repository, data: bool) -> Result<Report, Error> {
-    // Beside a publication half of it would show. A repository that cannot be written has none.
-    let _lock = repository.lock_exclusive().ok();
-    Ok(fsck::check(repository, fsck::Options { data })?)
-}
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Serialize)]

@@ -31,7 +31,8 @@ pub(super) fn look(store: &Store, presence: &Presence, roots: &[Root], found: &m
     let walk = Walk { store, presence, bad: Mutex::default(), named_by: None };
     walk.all(roots);
     found.report.releases += roots.iter().filter(|root| root.release.is_some()).count() as u64;
-    if walk.bad.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+    let is_clean = walk.bad.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+    if is_clean && found.report.lost_releases.is_empty() {
         return;
     }
     presence.forget();
@@ -43,7 +44,14 @@ pub(super) fn look(store: &Store, presence: &Presence, roots: &[Root], found: &m
     found.damage.lost.extend(lost);
     found.report.lost_objects.extend(found.damage.lost.keys());
     let paths = Paths { store, bad: &bad, hit: &hit };
-    roots.iter().filter(|root| hit.contains(&root.tree.object())).for_each(|root| tell(root, &paths, found));
+    for root in roots {
+        if hit.contains(&root.tree.object()) {
+            found.damage.trees.insert(root.tree);
+            tell(root, &paths, found);
+        } else if let Some(release) = &root.release {
+            found.report.whole_releases.insert(format!("{} {}", release.name, release.version));
+        }
+    }
     found.report.lost_releases.sort();
 }
 

@@ -9,7 +9,7 @@
 //! Promises: [`check`] changes nothing and names every damaged file and object it meets; a whole
 //! repository has no finding. Frames and signatures are looked at on all threads at once; memory is
 //! bounded by a few frames a thread, a byte an object, and what is damaged.
-//! Leaves to others: repair (`repair`).
+//! Leaves to others: repair ([`crate::repair`]).
 //!
 //! Every level checks forms, refs, and that what they name is here, down to the last chunk. [`Level`]
 //! says what is read for it.
@@ -22,11 +22,12 @@ mod refs;
 mod roots;
 mod statements;
 
-pub(crate) use packs::named as pack_of;
+pub(crate) use head::faults as summary_faults;
 pub(crate) use roots::{Listed, listed};
-pub(crate) use statements::{Known, entry_of};
+pub use statements::Signers;
+pub(crate) use statements::{Known, entry_of, index_of};
 
-use crate::id::{ObjectId, PackId, StatementId};
+use crate::id::{ObjectId, PackId, StatementId, TreeId};
 use crate::object::Kind;
 use crate::progress::{Progress, Silent};
 use crate::repository::Repository;
@@ -74,8 +75,10 @@ pub struct Report {
     pub refs: u64,
     /// Releases looked at.
     pub releases: u64,
-    /// Those that are hit by damage; all others are whole.
+    /// Those that are hit by damage.
     pub lost_releases: Vec<LostRelease>,
+    /// Names and versions of all others, if there are any that are hit.
+    pub whole_releases: BTreeSet<String>,
     /// Objects that a release or index needs and of which no whole copy is here.
     pub lost_objects: BTreeSet<ObjectId>,
 }
@@ -104,6 +107,8 @@ pub struct Damage {
     pub missing: BTreeSet<StatementId>,
     /// Objects that a release or index needs and of which no whole copy is here.
     pub lost: BTreeMap<ObjectId, Kind>,
+    /// The trees of releases and indexes that need them.
+    pub trees: BTreeSet<TreeId>,
     /// True if the summary is lost or damaged.
     pub summary: bool,
     /// True if the list of packs is lost, damaged, or names packs that are gone.

@@ -68,15 +68,11 @@ pub(super) fn look(
     Ok(presence)
 }
 
-/// The pack that a file of the folder of packs belongs to.
-pub(crate) fn named(name: &str) -> Option<PackId> {
-    name.strip_suffix(".pack").or_else(|| name.strip_suffix(".idx"))?.parse().ok()
-}
-
 fn look_for_orphans(store: &Store, found: &mut Inspection) -> Result<(), disk::Error> {
     let folder = store.packs_folder();
-    for name in disk::list(&folder)?.iter().filter(|name| name.ends_with(".idx")) {
-        let lost = named(name).filter(|id| !folder.join(crate::store::pack::file_name(*id)).exists());
+    for name in disk::list(&folder)? {
+        let id = name.strip_suffix(".idx").and_then(|stem| stem.parse::<PackId>().ok());
+        let lost = id.filter(|id| !folder.join(crate::store::pack::file_name(*id)).exists());
         if let Some(id) = lost {
             found.report.find(pack_index_key(id), "its pack is lost");
             found.damage.orphans.insert(id);

@@ -46,10 +46,16 @@ pub(super) fn look(
                 }
             }
         }
-        Ok(None) => look_for_names(repository, &refs, known, found),
+        Ok(None) if has_refs(repository) => look_for_names(repository, &refs, known, found),
+        Ok(None) => {} // a copy of the public files alone
         Err(error) => found.report.find("logs", chain(&error)),
     }
     refs
+}
+
+/// True if refs are kept here, though none may be left.
+pub(crate) fn has_refs(repository: &Repository) -> bool {
+    ["refs", crate::refs::PACKED].iter().any(|name| repository.root().join(name).exists())
 }
 
 /// A log ends where its ref is, which is how a ref that was deleted shows; and what it names is

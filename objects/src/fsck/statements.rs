@@ -6,7 +6,7 @@ use crate::id::{IdentityId, StatementId};
 use crate::identity::{Chain, Identity};
 use crate::release::Entry;
 use crate::repository::{Repository, SUMMARY_KEY};
-use crate::signed::{Document, Envelope, Kind as StatementKind, Signed};
+use crate::signed::{Document, Envelope, Kind as StatementKind, Signed, Verified};
 use crate::store::chain;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -55,31 +55,145 @@ pub(super) fn look(
 }
 
 fn look_at_signers(known: &Known, level: Level, found: &mut Inspection) {
-    let chains = chains(known, found);
-    let chained: HashSet<StatementId> =
-        chains.values().flat_map(|chain| chain.documents().iter().map(|document| document.id())).collect();
-    let look = |(id, envelope): (&StatementId, &Envelope)| {
+    let signers = Signers::of(known);
+    found.damage.missing.extend(&signers.missing);
+    let faults: Vec<(StatementId, Fault)> = known
+        .par_iter()
+        .flat_map_iter(|(id, envelope)| {
+            signers.faults(*id, envelope, level).into_iter().map(|fault| (*id, fault))
+        })
+        .collect();
+    for (id, fault) in faults {
+        let key = crate::statements::key(id);
+        found.report.find(&key, &fault.problem);
+        match fault.cure {
+            Cure::Copy => drop(found.damage.statements.insert(key)),
+            Cure::Statement(missing) => drop(found.damage.missing.insert(missing)),
+        }
+    }
+}
+
+/// What is wrong with a statement, and what would help.
+struct Fault {
+    problem: String,
+    cure: Cure,
+}
+
+enum Cure {
+    /// Another copy of it.
+    Copy,
+    /// Another statement that is not here.
+    Statement(StatementId),
+}
+
+/// The identities whose chains are here: who may have signed what.
+pub struct Signers {
+    chains: BTreeMap<IdentityId, Chain>,
+    chained: HashSet<StatementId>,
+    documents: HashMap<StatementId, Option<StatementId>>,
+    /// Documents that others name as the one before them.
+    missing: Vec<StatementId>,
+}
+
+impl Signers {
+    /// The identities in `known`.
+    pub fn of(known: &BTreeMap<StatementId, Envelope>) -> Signers {
+        let documents = known.values().filter(|envelope| envelope.kind() == StatementKind::Identity);
+        let documents: Vec<(Signed<Identity>, Identity)> = documents
+            .filter_map(|envelope| envelope.clone().typed::<Identity>().ok())
+            .filter_map(|signed| signed.parse().ok().map(|document| (signed, document)))
+            .collect();
+        let chains = chains(&documents);
+        let chained =
+            chains.values().flat_map(|chain| chain.documents().iter().map(|document| document.id()));
+        let prevs = documents.iter().filter_map(|(_, document)| document.prev);
+        Signers {
+            chained: chained.collect(),
+            missing: prevs.filter(|prev| !known.contains_key(prev)).collect(),
+            documents: documents.iter().map(|(signed, document)| (signed.id(), document.prev)).collect(),
+            chains,
+        }
+    }
+
+    /// The chains, by identity.
+    pub fn chains(&self) -> impl Iterator<Item = &Chain> {
+        self.chains.values()
+    }
+
+    /// A statement checked against the roles of the identity that `signer` finds in it, in any of its
+    /// documents; None if that is not here, or did not sign it.
+    pub fn verify<T: Document>(
+        &self,
+        envelope: &Envelope,
+        role: &str,
+        signer: impl Fn(&T) -> IdentityId,
+    ) -> Option<Verified<T>> {
+        let signed = envelope.clone().typed::<T>().ok()?;
+        let chain = self.chains.get(&signer(&signed.parse().ok()?))?;
+        let mut documents = chain.documents().iter().rev();
+        documents.find_map(|document| signed.verify(document.role(role)?, role).ok())
+    }
+
+    /// True if nothing is wrong with a statement, as far as the identities here can tell: that of an
+    /// identity which is not here itself has to hold in its signatures only.
+    pub fn accept(&self, envelope: &Envelope) -> bool {
+        let is_new = envelope.kind() == StatementKind::Identity;
+        let faults = self.faults(envelope.id(), envelope, Level::Frames);
+        let mut own = faults.iter().filter(|fault| matches!(fault.cure, Cure::Copy));
+        if is_new { all_signatures_hold(envelope) } else { own.next().is_none() }
+    }
+
+    fn faults(&self, id: StatementId, envelope: &Envelope, level: Level) -> Vec<Fault> {
         let signer = match envelope.kind() {
-            StatementKind::Identity if chained.contains(id) => Ok(()),
-            StatementKind::Identity => Err((None, "no chain of identity documents leads to it".to_owned())),
-            _ if level == Level::Connectivity => Ok(()),
-            StatementKind::Entry => signed::<Entry>(envelope, &chains, "release", |entry| entry.signer),
+            StatementKind::Identity => self.chain_fault(id),
+            _ if level == Level::Connectivity => None,
+            StatementKind::Entry => self.role_fault::<Entry>(envelope, "release", |entry| entry.signer),
             StatementKind::Index => {
-                signed::<Index>(envelope, &chains, "index", |index| index.repository.owner)
+                self.role_fault::<Index>(envelope, "index", |index| index.repository.owner)
             }
             StatementKind::Beacon => {
-                signed::<Beacon>(envelope, &chains, "beacon", |beacon| beacon.repository.owner)
+                self.role_fault::<Beacon>(envelope, "beacon", |beacon| beacon.repository.owner)
             }
-            StatementKind::Grants | StatementKind::Note => Ok(()),
+            StatementKind::Grants | StatementKind::Note => None,
         };
-        let broken = (level != Level::Connectivity && !all_signatures_hold(envelope))
-            .then(|| (None, "a signature on it does not hold".to_owned()));
-        signer.err().into_iter().chain(broken).map(|fault| (*id, fault)).collect::<Vec<_>>()
-    };
-    let faults: Vec<_> = known.par_iter().flat_map_iter(look).collect();
-    for (id, (missing, problem)) in faults {
-        found.report.find(crate::statements::key(id), problem);
-        found.damage.missing.extend(missing);
+        let is_broken = level != Level::Connectivity && !all_signatures_hold(envelope);
+        let broken = is_broken
+            .then(|| Fault { problem: "a signature on it does not hold".to_owned(), cure: Cure::Copy });
+        signer.into_iter().chain(broken).collect()
+    }
+
+    fn chain_fault(&self, id: StatementId) -> Option<Fault> {
+        if self.chained.contains(&id) {
+            return None;
+        }
+        let prev = self.documents.get(&id).copied().flatten();
+        let cure = match prev.filter(|prev| !self.chained.contains(prev)) {
+            Some(prev) => Cure::Statement(prev),
+            None => Cure::Copy,
+        };
+        Some(Fault { problem: "no chain of identity documents leads to it".to_owned(), cure })
+    }
+
+    fn role_fault<T: Document>(
+        &self,
+        envelope: &Envelope,
+        role: &str,
+        signer: impl Fn(&T) -> IdentityId,
+    ) -> Option<Fault> {
+        let parsed = envelope.clone().typed::<T>().and_then(|signed| Ok((signed.parse()?, signed)));
+        let (document, signed) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Some(Fault { problem: chain(&error), cure: Cure::Copy }),
+        };
+        let signer = signer(&document);
+        let Some(identity) = self.chains.get(&signer) else {
+            let problem = format!("the identity {} that signed it is not here", signer.nick());
+            return Some(Fault { problem, cure: Cure::Statement(StatementId::new(signer.object())) });
+        };
+        let mut documents = identity.documents().iter();
+        let holds = documents.any(|doc| doc.role(role).is_some_and(|r| signed.verify(r, role).is_ok()));
+        let problem = || format!("no document of {} has keys that signed it", signer.nick());
+        (!holds).then(|| Fault { problem: problem(), cure: Cure::Copy })
     }
 }
 
@@ -93,51 +207,22 @@ pub(super) fn all_signatures_hold(envelope: &Envelope) -> bool {
         })
 }
 
-/// What is wrong with a statement, and which statement is missing for it to be right.
-type Fault = (Option<StatementId>, String);
-
-fn signed<T: Document>(
-    envelope: &Envelope,
-    chains: &BTreeMap<IdentityId, Chain>,
-    role: &str,
-    signer: impl Fn(&T) -> IdentityId,
-) -> Result<(), Fault> {
-    let signed = envelope.clone().typed::<T>().map_err(|error| (None, chain(&error)))?;
-    let document = signed.parse().map_err(|error| (None, chain(&error)))?;
-    let signer = signer(&document);
-    let Some(identity) = chains.get(&signer) else {
-        let first = StatementId::new(signer.object());
-        return Err((Some(first), format!("the identity {} that signed it is not here", signer.nick())));
-    };
-    let holds =
-        identity.documents().iter().any(|doc| doc.role(role).is_some_and(|r| signed.verify(r, role).is_ok()));
-    let unsigned = || (None, format!("no document of {} has keys that signed it", signer.nick()));
-    if holds { Ok(()) } else { Err(unsigned()) }
-}
-
 /// Every identity whose chain can be followed from its first document.
-fn chains(known: &Known, found: &mut Inspection) -> BTreeMap<IdentityId, Chain> {
-    let documents = known.values().filter(|envelope| envelope.kind() == StatementKind::Identity);
-    let documents: Vec<(Signed<Identity>, Identity)> = documents
-        .filter_map(|envelope| envelope.clone().typed::<Identity>().ok())
-        .filter_map(|signed| signed.parse().ok().map(|document| (signed, document)))
-        .collect();
+fn chains(documents: &[(Signed<Identity>, Identity)]) -> BTreeMap<IdentityId, Chain> {
     let mut after: HashMap<StatementId, Vec<&(Signed<Identity>, Identity)>> = HashMap::new();
-    for document in &documents {
-        let Some(prev) = document.1.prev else { continue };
-        after.entry(prev).or_default().push(document);
-        if !known.contains_key(&prev) {
-            found.damage.missing.insert(prev);
+    for document in documents {
+        if let Some(prev) = document.1.prev {
+            after.entry(prev).or_default().push(document);
         }
     }
     let mut chains = BTreeMap::new();
     for (first, _) in documents.iter().filter(|(_, document)| document.n == 0) {
         let id = IdentityId::new(first.id().object());
         let Ok(mut chain) = Chain::begin(id, first) else { continue };
-        while let Some(next) =
-            after.get(&chain.head().id()).into_iter().flatten().find(|(_, d)| d.id == Some(id))
-        {
-            if chain.extend(&next.0).is_err() {
+        loop {
+            let head = chain.head().id();
+            let next = after.get(&head).into_iter().flatten().filter(|(_, document)| document.id == Some(id));
+            if !next.into_iter().any(|(next, _)| chain.extend(next).is_ok()) {
                 break;
             }
         }
@@ -168,7 +253,7 @@ pub(crate) fn entry_of(envelope: &Envelope) -> Option<Entry> {
 }
 
 /// The index in an envelope, unchecked.
-pub(super) fn index_of(envelope: &Envelope) -> Option<Index> {
+pub(crate) fn index_of(envelope: &Envelope) -> Option<Index> {
     envelope.clone().typed::<Index>().ok()?.parse().ok()
 }
 

@@ -324,6 +324,16 @@ impl Refs {
         Ok(loose.len())
     }
 
+    /// Writes `packed-refs` anew, whatever stands there.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn rewrite_packed(&self, refs: &BTreeMap<RefName, StatementId>) -> Result<(), Error> {
+        let path = journal::path(&self.root);
+        let _lock = disk::lock_file(&path)?; // what is unfinished may need the file that is damaged
+        self.write_packed(refs)
+    }
+
     fn lock(&self) -> Result<File, Error> {
         let path = journal::path(&self.root);
         let file =

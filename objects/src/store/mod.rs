@@ -100,6 +100,15 @@ impl Store {
         Ok(())
     }
 
+    /// Opens a pack again whose index was written anew.
+    ///
+    /// # Errors
+    /// As [`Store::refresh`].
+    pub fn reopen(&self, id: PackId) -> Result<(), Error> {
+        self.packs.write().unwrap_or_else(PoisonError::into_inner).retain(|pack| pack.id() != id);
+        self.refresh()
+    }
+
     /// The open packs.
     pub fn packs(&self) -> Vec<Arc<Pack>> {
         self.packs.read().unwrap_or_else(PoisonError::into_inner).clone()
