@@ -1,12 +1,12 @@
 //! Refs and their logs.
 
 use super::Inspection;
-use super::statements::{Known, entry_of, previous};
+use super::statements::{Known, entry_of, identity_of, index_of, previous};
 use crate::id::StatementId;
 use crate::object::Exists;
 use crate::refs::{RefName, reflog};
 use crate::repository::Repository;
-use crate::signed::Kind as StatementKind;
+use crate::signed::{Envelope, Kind as StatementKind};
 use crate::store::chain;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -31,10 +31,16 @@ pub(super) fn look(
     let refs = survey.refs;
     for (name, id) in &refs {
         found.report.refs += 1;
-        if !known.contains_key(id) {
-            let problem = format!("it points at statement {}, which is not here", id.short(16));
-            found.report.find(name, problem);
-            found.damage.missing.insert(*id);
+        match known.get(id) {
+            None => {
+                let problem = format!("it points at statement {}, which is not here", id.short(16));
+                found.report.find(name, problem);
+                found.damage.missing.insert(*id);
+            }
+            Some(envelope) if !fits(name, *id, envelope) => {
+                found.report.find(name, "it points at a statement about something else");
+            }
+            Some(_) => {}
         }
     }
     match reflog::names(repository.root()) {
@@ -51,6 +57,29 @@ pub(super) fn look(
         Err(error) => found.report.find("logs", chain(&error)),
     }
     refs
+}
+
+/// True if a statement is about what the name of a ref says: one bit turned in a list of refs gives
+/// another name for the same statement.
+pub(crate) fn fits(name: &RefName, id: StatementId, envelope: &Envelope) -> bool {
+    let parts: Vec<&str> = name.as_str().split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["tags", owner, package, version] => entry_of(envelope).is_some_and(|entry| {
+            let of = (entry.owner.to_hex(), entry.name.to_component());
+            let released = entry.release().map(|release| release.version.to_string());
+            (of.0.as_str(), of.1.as_str(), released.as_deref()) == (*owner, *package, Some(*version))
+        }),
+        ["packages", owner, package, signer] => entry_of(envelope).is_some_and(|entry| {
+            let of = [entry.owner.to_hex(), entry.name.to_component(), entry.signer.to_hex()];
+            of.iter().map(String::as_str).eq([*owner, *package, *signer])
+        }),
+        ["identities", identity] if identity.len() == 64 => identity_of(envelope)
+            .is_some_and(|first| first.id.map_or(id.to_hex(), |id| id.to_hex()) == *identity),
+        ["index", owner, _] => {
+            index_of(envelope).is_some_and(|index| index.repository.owner.to_hex() == *owner)
+        }
+        _ => true,
+    }
 }
 
 /// True if refs are kept here, though none may be left.

@@ -257,6 +257,11 @@ pub(crate) fn index_of(envelope: &Envelope) -> Option<Index> {
     envelope.clone().typed::<Index>().ok()?.parse().ok()
 }
 
+/// The document in an envelope, unchecked.
+pub(crate) fn identity_of(envelope: &Envelope) -> Option<Identity> {
+    envelope.clone().typed::<Identity>().ok()?.parse().ok()
+}
+
 /// The entry before an entry.
 pub(super) fn previous(envelope: &Envelope) -> Option<StatementId> {
     entry_of(envelope)?.prev

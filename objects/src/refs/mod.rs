@@ -144,8 +144,10 @@ pub struct Survey {
 impl Survey {
     fn packed(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
-        let mut damaged = usize::from(!text.is_empty() && !text.ends_with('\n'));
-        for line in text.lines() {
+        // A line that lost its end may still look like one, of another ref.
+        let end = text.rfind('\n').map_or(0, |at| at + 1);
+        let mut damaged = usize::from(end < text.len());
+        for line in text[..end].lines() {
             let row =
                 line.split_once(' ').and_then(|(id, name)| Some((name.parse().ok()?, id.parse().ok()?)));
             match row {

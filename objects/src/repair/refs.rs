@@ -2,22 +2,21 @@
 //!
 //! ```text
 //! a ref is lost or malformed    its log, if that is whole; else the index and the newest entries
+//! its log has gone beyond it    the loose ref was lost, and packed-refs shows where it was before
 //! it points nowhere             its log, if that says otherwise; at last, when no source has the
 //!                               statement, the index and the newest entries
 //! a log is damaged              its good lines, and one that says where the ref is
 //! ```
 //!
-//! Promises: a ref that points at a whole statement stays where it is.
+//! Promises: a ref that points at a whole statement stays where it is, unless its log has gone beyond that.
 
 use super::{Action, Error, Options, Stage, Step, quarantine};
-use crate::fsck::{Known, Listed, entry_of};
+use crate::fsck::{Known, Listed, entry_of, identity_of, ref_fits};
 use crate::id::{ObjectId, StatementId};
-use crate::identity::Identity;
 use crate::object::Exists;
 use crate::refs::reflog::{self, Line};
 use crate::refs::{PACKED, PreviousValue, RefEdit, RefName, Survey};
 use crate::repository::Repository;
-use crate::signed::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
 
 const MESSAGE: &str = "repaired";
@@ -26,7 +25,8 @@ const MESSAGE: &str = "repaired";
 #[derive(Default)]
 pub(super) struct Refs {
     survey: Survey,
-    moves: BTreeMap<RefName, StatementId>,
+    /// None takes a ref away that never was.
+    moves: BTreeMap<RefName, Option<StatementId>>,
     logs: BTreeMap<RefName, Vec<Line>>,
 }
 
@@ -45,20 +45,32 @@ impl Refs {
         let unfinished: BTreeSet<RefName> = repository.refs().unfinished()?.into_iter().collect();
         let logged = reflog::names(root)?;
         let keeps_logs = logged.is_some();
-        let derived = derive(repository, known, listed);
+        let mut derived = derive(repository, known, listed);
         // Without logs, or with a damaged list, what is not there cannot tell that it was.
         let is_open = !keeps_logs || refs.survey.malformed.iter().any(|(key, _)| key == PACKED);
         let listed_tags: BTreeSet<&RefName> = derived.listed.iter().collect();
         let named = refs.survey.refs.keys().chain(logged.iter().flatten());
-        let names: BTreeSet<RefName> = named.chain(derived.refs.keys()).cloned().collect();
+        let mut names: BTreeSet<RefName> = named.cloned().collect();
+        // An index may stand under a name of its owner's choice.
+        let is_index = |name: &RefName| name.as_str().starts_with("refs/index/");
+        if names.iter().any(is_index) {
+            derived.refs.retain(|name, _| !is_index(name) || names.contains(name));
+        }
+        names.extend(derived.refs.keys().cloned());
         for name in names.iter().filter(|name| !unfinished.contains(name)) {
             let (at, log) = (refs.survey.refs.get(name).copied(), reflog::read(root, name)?);
             let may_derive = is_open || log.1 > 0 || (log.0.is_empty() && listed_tags.contains(name));
             let at_last = stage == Stage::Last && at.is_some();
             let by_index = derived.refs.get(name).copied().filter(|_| may_derive || at_last);
-            let to = target(at, &log, by_index, known, stage);
+            let fits = |id: &StatementId| known.get(id).is_none_or(|envelope| ref_fits(name, *id, envelope));
+            let now = at.filter(fits);
+            let to = target(now, &log, by_index, known, stage).filter(fits);
+            if to.is_none() && now != at {
+                refs.moves.insert(name.clone(), None);
+                continue;
+            }
             if let Some(to) = to.filter(|to| Some(*to) != at) {
-                refs.moves.insert(name.clone(), to);
+                refs.moves.insert(name.clone(), Some(to));
             }
             if keeps_logs {
                 refs.plan_log(name, log, to.or(at));
@@ -91,10 +103,8 @@ impl Refs {
             true => Step { place: key.clone(), action: Action::Restore },
             false => Step { place: key.clone(), action: Action::SetAside },
         });
-        let moves = self
-            .moves
-            .iter()
-            .map(|(name, to)| Step { place: name.to_string(), action: Action::MoveRef { to: *to } });
+        let action = |to: &Option<StatementId>| to.map_or(Action::SetAside, |to| Action::MoveRef { to });
+        let moves = self.moves.iter().map(|(name, to)| Step { place: name.to_string(), action: action(to) });
         let logs = self.logs.keys();
         let logs = logs.map(|name| Step { place: format!("logs/{name}"), action: Action::Restore });
         broken.chain(moves).chain(logs).collect()
@@ -115,10 +125,10 @@ impl Refs {
                 quarantine::set_aside(root, key)?;
             }
         }
-        let edit = |(name, to): (&RefName, &StatementId)| RefEdit {
+        let edit = |(name, to): (&RefName, &Option<StatementId>)| RefEdit {
             name: name.clone(),
             previous: PreviousValue::Any,
-            new: Some(*to),
+            new: *to,
             message: MESSAGE.to_owned(),
         };
         let edits: Vec<RefEdit> = self.moves.iter().map(edit).collect();
@@ -143,10 +153,13 @@ fn target(
     known: &Known,
     stage: Stage,
 ) -> Option<StatementId> {
-    if at.is_some_and(|at| known.contains_key(&at)) {
-        return None;
-    }
     let logged = lines.last().filter(|_| *damaged == 0);
+    if at.is_some_and(|at| known.contains_key(&at)) {
+        // A value from `packed-refs`, behind a loose ref that was lost, is one the log has gone beyond. A log
+        // that does not know the value has lost its own end.
+        let went_on = lines.iter().any(|line| line.new == at);
+        return logged.filter(|_| went_on).and_then(|line| line.new).filter(|to| known.contains_key(to));
+    }
     match (at, logged) {
         (None, Some(line)) => line.new,
         (Some(at), Some(line)) if line.new != Some(at) => line.new.or(derived),
@@ -210,8 +223,4 @@ fn derive(repository: &Repository, known: &Known, listed: &Listed) -> Derived {
     }
     derived.refs.extend(heads.into_iter().map(|(name, (_, id))| (name, id)));
     derived
-}
-
-fn identity_of(envelope: &Envelope) -> Option<Identity> {
-    envelope.clone().typed::<Identity>().ok()?.parse().ok()
 }

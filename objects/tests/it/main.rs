@@ -19,6 +19,7 @@ mod malformed;
 mod pack;
 mod parallel;
 mod refs;
+mod repair;
 mod store;
 mod tree;
 mod version;
