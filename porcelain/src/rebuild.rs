@@ -59,9 +59,16 @@ pub fn path(home: &Path) -> PathBuf {
     home.join("state.db")
 }
 
+/// Bytes of the header of a database: SQLite takes a shorter file for a new one.
+const HEADER_BYTES: u64 = 100;
+
+fn is_there(home: &Path) -> bool {
+    std::fs::metadata(path(home)).is_ok_and(|meta| meta.len() >= HEADER_BYTES)
+}
+
 /// True if there is no state though there was one: something was fetched or signed.
 pub fn is_lost(home: &Path) -> bool {
-    if path(home).exists() {
+    if is_there(home) {
         return false;
     }
     let was_fetched = disk::list(&home.join("summaries")).is_ok_and(|names| !names.is_empty());
@@ -79,9 +86,10 @@ pub fn is_lost(home: &Path) -> bool {
 /// If the store cannot be listed, or the disk refuses; nothing then stands in place of the state.
 pub fn rebuild(home: &Path, store: &Repository) -> Result<Option<Rebuilt>, Error> {
     let _lock = disk::lock_file(&home.join("state.lock"))?;
-    if path(home).exists() {
+    if is_there(home) {
         return Ok(None);
     }
+    move_aside(home)?; // what is left of a file that was cut
     let aside = home.join(".state.db.new");
     for file in with_journals(&aside) {
         disk::remove(&file)?;
@@ -98,6 +106,10 @@ pub fn rebuild(home: &Path, store: &Repository) -> Result<Option<Rebuilt>, Error
 /// If the disk refuses.
 pub fn set_aside(home: &Path) -> Result<(), Error> {
     let _lock = disk::lock_file(&home.join("state.lock"))?;
+    move_aside(home)
+}
+
+fn move_aside(home: &Path) -> Result<(), Error> {
     let numbered = (1u32..).map(|n| home.join(format!("state.db~{n}")));
     let free = numbered.into_iter().find(|path| !path.exists()).expect("some number is free");
     for (from, to) in with_journals(&path(home)).into_iter().zip(with_journals(&free)) {

@@ -6,7 +6,7 @@ use super::presence::Presence;
 use super::{Inspection, Level, Request};
 use crate::disk;
 use crate::id::{ObjectId, PackId};
-use crate::object::Find;
+use crate::object::{Error, Find};
 use crate::repository::{Repository, pack_index_key, pack_key};
 use crate::store::Store;
 use crate::store::chain;
@@ -119,9 +119,7 @@ fn read_frames(
         let level = if forms[pack].index.is_some() { Level::Data } else { request.level };
         let what = match level {
             Level::Connectivity => Ok(()),
-            Level::Frames => {
-                packs[pack].stored_frame(frame).map(drop).map_err(|error| What::Frame(chain(&error)))
-            }
+            Level::Frames => packs[pack].stored_frame(frame).map(drop).map_err(unreadable),
             Level::Data => unpack(store, &packs[pack], frame, &unpacked),
         };
         if request.level != Level::Connectivity {
@@ -134,10 +132,18 @@ fn read_frames(
     (troubles, unpacked.into_inner())
 }
 
+/// Why a frame cannot be read; the pack is named beside it.
+fn unreadable(error: Error) -> What {
+    match error {
+        Error::Damaged { reason, .. } => What::Frame(reason),
+        other => What::Frame(chain(&other)),
+    }
+}
+
 /// Unpacks a frame and looks each object up by its hash: so the order of the ids need not be held in
 /// memory for every pack.
 fn unpack(store: &Store, pack: &Pack, frame: usize, unpacked: &AtomicU64) -> Result<(), What> {
-    let raw = store.read_frame(pack, frame).map_err(|error| What::Frame(chain(&error)))?;
+    let raw = store.read_frame(pack, frame).map_err(unreadable)?;
     unpacked.fetch_add(raw.len() as u64, Relaxed);
     let objects = pack.table().objects_of(frame).zip(objects_in(&pack.table().frames()[frame], &raw));
     let is_wrong =

@@ -48,14 +48,10 @@ impl Refs {
         let mut derived = derive(repository, known, listed);
         // Without logs, or with a damaged list, what is not there cannot tell that it was.
         let is_open = !keeps_logs || refs.survey.malformed.iter().any(|(key, _)| key == PACKED);
-        let listed_tags: BTreeSet<&RefName> = derived.listed.iter().collect();
+        let listed_tags = std::mem::take(&mut derived.listed);
         let named = refs.survey.refs.keys().chain(logged.iter().flatten());
         let mut names: BTreeSet<RefName> = named.cloned().collect();
-        // An index may stand under a name of its owner's choice.
-        let is_index = |name: &RefName| name.as_str().starts_with("refs/index/");
-        if names.iter().any(is_index) {
-            derived.refs.retain(|name, _| !is_index(name) || names.contains(name));
-        }
+        derived.name_index(&names);
         names.extend(derived.refs.keys().cloned());
         for name in names.iter().filter(|name| !unfinished.contains(name)) {
             let (at, log) = (refs.survey.refs.get(name).copied(), reflog::read(root, name)?);
@@ -72,8 +68,10 @@ impl Refs {
             if let Some(to) = to.filter(|to| Some(*to) != at) {
                 refs.moves.insert(name.clone(), Some(to));
             }
-            if keeps_logs {
-                refs.plan_log(name, log, to.or(at));
+            let to = to.or(at);
+            let is_settled = stage == Stage::Last || to.is_none_or(|to| known.contains_key(&to));
+            if keeps_logs && is_settled {
+                refs.plan_log(name, log, to);
             }
         }
         Ok(refs)
@@ -173,11 +171,25 @@ fn target(
 struct Derived {
     refs: BTreeMap<RefName, StatementId>,
     /// The tags of what the index lists and is here.
-    listed: Vec<RefName>,
+    listed: BTreeSet<RefName>,
+    /// The index that the summary names, and how refs to it begin.
+    index: Option<(String, StatementId)>,
+}
+
+impl Derived {
+    /// Says where the ref of the index is: under the name that is there, or else the usual one.
+    fn name_index(&mut self, names: &BTreeSet<RefName>) {
+        let Some((prefix, id)) = self.index.take() else { return };
+        let present: Vec<&RefName> = names.iter().filter(|name| name.as_str().starts_with(&prefix)).collect();
+        if !present.is_empty() {
+            self.refs.retain(|name, _| !name.as_str().starts_with(&prefix));
+        }
+        self.refs.extend(present.into_iter().map(|name| (name.clone(), id)));
+    }
 }
 
 fn derive(repository: &Repository, known: &Known, listed: &Listed) -> Derived {
-    let mut derived = Derived { refs: BTreeMap::new(), listed: Vec::new() };
+    let mut derived = Derived { refs: BTreeMap::new(), listed: BTreeSet::new(), index: None };
     let here = |tree: &crate::id::TreeId| repository.store().contains(&tree.object());
     let mut heads: BTreeMap<RefName, (u64, StatementId)> = BTreeMap::new();
     let mut head = |name: String, seq: u64, id: StatementId| {
@@ -196,7 +208,7 @@ fn derive(repository: &Repository, known: &Known, listed: &Listed) -> Derived {
             if let Ok(name) =
                 format!("refs/tags/{owner}/{package}/{}", row.release.version).parse::<RefName>()
             {
-                derived.listed.push(name.clone());
+                derived.listed.insert(name.clone());
                 derived.refs.insert(name, row.entry);
             }
         }
@@ -220,6 +232,7 @@ fn derive(repository: &Repository, known: &Known, listed: &Listed) -> Derived {
         let (owner, name) = (summary.repository.owner.to_hex(), &summary.repository.name);
         let part = ObjectId::of(name.as_bytes()).short(16);
         head(format!("refs/index/{owner}/{part}"), 0, summary.index.id());
+        derived.index = Some((format!("refs/index/{owner}/"), summary.index.id()));
     }
     derived.refs.extend(heads.into_iter().map(|(name, (_, id))| (name, id)));
     derived

@@ -214,7 +214,7 @@ fn refs_come_back_without_logs() {
 /// release is either named as lost or all of it is there; nothing else is wrong but what is named.
 #[test]
 fn without_help_exactly_what_is_lost_is_named() {
-    let rounds = if std::env::var_os("PKG_LONG_TESTS").is_some() { 1_000 } else { 60 };
+    let rounds = if std::env::var_os("PKG_LONG_TESTS").is_some() { 500 } else { 60 };
     let (original, _) = published();
     let files = files_of(original.root());
     let whole = objects_of(&original);

@@ -110,8 +110,8 @@ fn files_of(root: &Path) -> Vec<String> {
     snapshot_of_store(root).into_keys().filter(|path| !path.contains("/tmp/")).collect()
 }
 
-fn rounds(short: u64) -> u64 {
-    if std::env::var_os("PKG_LONG_TESTS").is_some() { 1_000 } else { short }
+fn rounds(short: u64, long: u64) -> u64 {
+    if std::env::var_os("PKG_LONG_TESTS").is_some() { long } else { short }
 }
 
 /// REL-021: with a good source everything is restored, whatever happened to three files at once: from a
@@ -122,7 +122,7 @@ fn with_a_good_source_all_is_restored() {
     let files = files_of(&world.good);
     let bundle = world.bundle();
     let mut random = Random::new(2_021);
-    for round in 0..rounds(40) {
+    for round in 0..rounds(40, 600) {
         let path = world.copy();
         let mut case = format!("round {round}:");
         for _ in 0..3 {
@@ -185,7 +185,7 @@ fn without_a_source_the_lost_are_named_and_the_rest_is_whole() {
         files_of(&world.good).into_iter().filter(|name| name.ends_with(".pack")).collect();
     let mut random = Random::new(2_022);
     let mut hit = 0;
-    for round in 0..rounds(25) {
+    for round in 0..rounds(25, 400) {
         let path = world.copy();
         let name = random.pick(&packs);
         let content = fs::read(path.join(name)).unwrap();
@@ -228,7 +228,7 @@ fn a_damaged_source_replaces_nothing() {
     let world = World::new();
     let files = files_of(&world.good);
     let mut random = Random::new(23);
-    for round in 0..rounds(15) {
+    for round in 0..rounds(15, 300) {
         let (path, source) = (world.copy(), world.folder.path().join("bad"));
         let _ = fs::remove_dir_all(&source);
         copy(&world.good, &source);
