@@ -124,9 +124,9 @@ pub fn repair(session: &Session, request: &Request, reporter: &dyn Reporter) -> 
     if request.dry_run {
         return mending.show();
     }
-    mending.from_itself()?;
-    mending.from_sources()?;
-    mending.what_is_left()?;
+    mending.mend_from_itself()?;
+    mending.ask_sources()?;
+    mending.settle_what_is_left()?;
     if mending.found.damage.summary && repository.root().join("remotes.toml").exists() {
         drop(lock); // a mirror's summary comes with a refresh of the mirror
         mending.refresh_mirror(&request.path);
@@ -193,7 +193,7 @@ impl<'a> Mending<'a> {
         Ok(repair::carry_out(self.repository, &self.plan, &options)?)
     }
 
-    fn from_itself(&mut self) -> Result<(), Error> {
+    fn mend_from_itself(&mut self) -> Result<(), Error> {
         if self.found.report.is_whole() {
             return Ok(());
         }
@@ -207,7 +207,7 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 
-    fn from_sources(&mut self) -> Result<(), Error> {
+    fn ask_sources(&mut self) -> Result<(), Error> {
         self.outcome.state = state::mend(self.session, self.repository)?;
         self.own_statements()?;
         if !self.is_in_need() {
@@ -264,7 +264,7 @@ impl<'a> Mending<'a> {
     }
 
     /// What nobody had: refs that point nowhere go to what is here.
-    fn what_is_left(&mut self) -> Result<(), Error> {
+    fn settle_what_is_left(&mut self) -> Result<(), Error> {
         if self.found.report.is_whole() {
             return Ok(());
         }
