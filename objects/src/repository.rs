@@ -306,6 +306,8 @@ pub struct Lock(#[allow(dead_code)] File);
 
 /// Where the signed head stands, as a relative key.
 pub const SUMMARY_KEY: &str = "summary";
+/// Where the index over several packs stands, as a relative key.
+pub const MULTI_INDEX_KEY: &str = "objects/info/multi-index";
 /// Where the list of packs stands, as a relative key.
 pub const PACK_LIST_KEY: &str = "objects/info/packs";
 
@@ -319,7 +321,7 @@ pub fn pack_index_key(id: PackId) -> String {
     format!("objects/pack/{}", index_name(id))
 }
 
-fn config_text() -> String {
+pub(crate) fn config_text() -> String {
     let body = format!(
         "[repository]\nformat = {FORMAT}\n\n[chunking]\nalgorithm = \"fastcdc-2020\"\nmin-bytes = {}\naverage-bytes = {}\nmax-bytes = {}\nnormalization = 2\n",
         chunker::BYTES_MIN,
@@ -330,7 +332,7 @@ fn config_text() -> String {
 }
 
 /// Format 1 has one configuration, so anything else is another format or damage.
-fn check_config(bytes: &[u8], path: &Path) -> Result<(), Error> {
+pub(crate) fn check_config(bytes: &[u8], path: &Path) -> Result<(), Error> {
     if bytes == config_text().as_bytes() {
         return Ok(());
     }

@@ -1,11 +1,10 @@
-//! Keeping a repository whole and small.
+//! Keeping a repository small.
 
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::publish::tag_ref;
 use crate::session::Session;
 use objects::claim::Index;
-use objects::fsck::{self, Report};
 use objects::id::{IdentityId, ObjectId, PackId, TreeId};
 use objects::name::PackageName;
 use objects::object::{Exists, Kind};
@@ -20,16 +19,6 @@ use objects::version::Version;
 use objects::walk;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
-
-/// Checks a repository.
-///
-/// # Errors
-/// Only if it cannot be looked at; damage is in the report.
-pub fn fsck(repository: &Repository, data: bool) -> Result<Report, Error> {
-    // Beside a publication half of it would show. A repository that cannot be written has none.
-    let _lock = repository.lock_exclusive().ok();
-    Ok(fsck::check(repository, fsck::Options { data })?)
-}
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Serialize)]

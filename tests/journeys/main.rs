@@ -17,6 +17,7 @@ mod hostile;
 mod install;
 mod network;
 mod publish;
+mod repair;
 mod sandbox;
 mod tidy;
 mod trust;

@@ -167,6 +167,17 @@ impl Store {
         }
     }
 
+    /// Opens a pack again whose index was written anew.
+    ///
+    /// # Errors
+    /// As [`Store::refresh`].
+    pub fn reopen(&self, id: PackId) -> Result<(), Error> {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        packs.all.retain(|pack| pack.id() != id);
+        drop(packs);
+        self.refresh()
+    }
+
     /// The open packs.
     pub fn packs(&self) -> Vec<Arc<Pack>> {
         self.packs.read().unwrap_or_else(PoisonError::into_inner).all.clone()

@@ -21,6 +21,7 @@ mod pack;
 mod parallel;
 mod refs;
 mod repack;
+mod repair;
 mod store;
 mod tree;
 mod version;

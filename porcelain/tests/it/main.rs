@@ -3,3 +3,4 @@
 mod archive;
 mod env;
 mod manifest;
+mod repair;
