@@ -30,6 +30,8 @@ pub mod remote;
 #[cfg(feature = "net")]
 pub mod serve;
 pub mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;

@@ -2,4 +2,9 @@
 
 mod archive;
 mod env;
+mod fuzz;
 mod manifest;
+
+/// Counted, so that a decoder which takes memory by a stated length is found.
+#[global_allocator]
+static ALLOCATOR: objects::testing::memory::Counting = objects::testing::memory::Counting;
