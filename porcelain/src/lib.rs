@@ -34,6 +34,8 @@ pub mod repair;
 pub mod serve;
 pub mod session;
 pub mod similar;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;

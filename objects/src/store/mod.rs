@@ -6,7 +6,7 @@
 //! ([`repack`]).
 
 pub mod gc;
-mod multi;
+pub(crate) mod multi;
 pub mod pack;
 pub mod repack;
 pub mod transaction;
