@@ -159,6 +159,22 @@ pub fn write_all_whole(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     files.chunks(TOGETHER_MAX).try_for_each(write_group)
 }
 
+/// Replaces the bytes of a file by no more bytes, where it stands: what takes no room on a full disk. Only
+/// for files whose readers see by their form if they are torn.
+///
+/// # Errors
+/// If there are more bytes than before, or any step fails.
+pub fn cut_down(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::os::unix::fs::FileExt;
+    let file = File::options().write(true).open(path).doing("open", path)?;
+    if file.metadata().doing("look at", path)?.len() < bytes.len() as u64 {
+        return Err(Error::new("write", path, io::ErrorKind::StorageFull.into()));
+    }
+    file.write_all_at(bytes, 0).doing("write", path)?;
+    file.set_len(bytes.len() as u64).doing("cut", path)?;
+    file.sync_all().doing("sync", path)
+}
+
 fn write_group(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     let mut scratches = Vec::with_capacity(files.len());
     for (path, bytes) in files {

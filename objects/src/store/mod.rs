@@ -75,7 +75,7 @@ impl Store {
     /// Looks again which packs there are.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// If the folder cannot be read, or there are not enough handles for all packs.
     pub fn refresh(&self) -> Result<(), Error> {
         let folder = self.packs_folder();
         let present = pack_ids(&folder)?;
@@ -92,6 +92,7 @@ impl Store {
                     broken.remove(&id);
                     packs.push(Arc::new(pack));
                 }
+                Err(Error::Disk(error)) if is_ours(&error) => return Err(error.into()),
                 Err(error) => {
                     broken.insert(id, chain(&error));
                 }
@@ -217,6 +218,13 @@ impl Exists for Store {
 fn pack_ids(folder: &Path) -> Result<Vec<PackId>, disk::Error> {
     let names = disk::list(folder)?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".pack")?.parse().ok()).collect())
+}
+
+/// True if it was this process that had no handle or memory left: the pack is none the worse.
+fn is_ours(error: &disk::Error) -> bool {
+    use rustix::io::Errno;
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    lacking.iter().any(|errno| error.source.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// An error and its sources in one line.
