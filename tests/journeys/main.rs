@@ -17,6 +17,7 @@ mod guide;
 mod hostile;
 mod install;
 mod load;
+mod mixed;
 mod network;
 mod power;
 mod publish;
