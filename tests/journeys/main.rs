@@ -16,6 +16,7 @@ mod forge;
 mod guide;
 mod hostile;
 mod install;
+mod io;
 mod load;
 mod mixed;
 mod network;

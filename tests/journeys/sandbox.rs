@@ -209,9 +209,15 @@ impl Person {
 
     /// Starts to serve a repository and waits until it answers.
     pub fn serve(&self, repo: &Path, flags: &[&str]) -> Served {
+        self.serve_as(Command::new(PKG), repo, flags)
+    }
+
+    /// The same by `command`, which is the program or runs it in its own place.
+    pub fn serve_as(&self, mut command: Command, repo: &Path, flags: &[&str]) -> Served {
         let announce = tempfile::tempdir().unwrap();
         let file = announce.path().join("addresses");
-        let mut command = self.command(["serve", "--repo", text(repo), "--announce", text(&file)]);
+        self.dress(&mut command);
+        command.args(["serve", "--repo", text(repo), "--announce", text(&file)]);
         command.args(flags).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = Guard(command.spawn().unwrap());
         wait_for("pkg serve", || {

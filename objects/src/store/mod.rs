@@ -181,7 +181,10 @@ impl Store {
 
     fn read_from(&self, pack: &Pack, number: u32, id: &ObjectId) -> Result<Bytes, Error> {
         let place = pack.table().place(number);
-        let frame = self.frame(pack, place.frame)?;
+        let frame = self.frame(pack, place.frame).map_err(|error| match error {
+            Error::Disk(source) => Error::Unreadable { id: *id, source },
+            other => other,
+        })?;
         pack.object(&frame, &place, id)
     }
 
