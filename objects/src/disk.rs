@@ -126,12 +126,21 @@ fn is_ours(file: &File) -> bool {
     locked && file.metadata().is_ok_and(|meta| meta.nlink() > 0)
 }
 
-/// Makes a folder and those above it.
+/// Makes a folder and those above it, to last: what is synced in a folder is lost with it if the folder
+/// above does not know it (REL-010).
 ///
 /// # Errors
 /// If one of them cannot be made.
 pub fn make_folder(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).doing("create folder", path)
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    make_folder(above)?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()), // somebody was quicker
+        made => made.doing("create folder", path).and_then(|()| sync_folder(above)),
+    }
 }
 
 /// Syncs a folder, so that renames in it last.

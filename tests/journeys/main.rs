@@ -22,6 +22,8 @@ mod mixed;
 mod network;
 mod power;
 mod publish;
+mod recording;
+mod reorder;
 mod sandbox;
 mod space;
 mod stage;

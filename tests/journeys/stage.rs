@@ -48,7 +48,12 @@ impl Stage {
 
     /// Writes the source of a version of `hello` that fills more than one frame.
     pub fn source(&self, version: &str) {
-        fill(&self.stage.join("hello"), version);
+        self.source_at(&self.stage.join("hello"), version);
+    }
+
+    /// The same in another folder.
+    pub fn source_at(&self, folder: &Path, version: &str) {
+        fill(folder, version);
     }
 
     pub fn repo(&self) -> PathBuf {
@@ -144,9 +149,14 @@ impl Stage {
         }
     }
 
-    /// Fails unless a version of `hello` in the repository is absent or whole.
+    /// Fails unless a version of `hello` in the repository is absent or whole, and the repository is whole.
     pub fn release_is_absent_or_whole(&self, version: &str, has_to_be: bool, place: &str) {
         self.look_after(&self.ada, &self.repo(), has_to_be);
+        self.release_serves(version, has_to_be, place);
+    }
+
+    /// Fails unless a version of `hello` comes out of the repository as it went in, or is not there.
+    pub fn release_serves(&self, version: &str, has_to_be: bool, place: &str) {
         let out = self.world.path("out");
         let _ = fs::remove_dir_all(&out);
         let run =
@@ -166,6 +176,11 @@ impl Stage {
     /// resolve.
     pub fn environment_is_one_of(&self, versions: &[&str], place: &str) {
         self.look_after(&self.bob, &self.bob.home.join("pkg/store"), versions.len() == 1);
+        self.environment_stands(versions, place);
+    }
+
+    /// Likewise, of the environment alone.
+    pub fn environment_stands(&self, versions: &[&str], place: &str) {
         let installed = self.work().installed().get("hello").cloned().unwrap_or_default();
         assert!(versions.contains(&installed.as_str()), "{place}: {installed:?} is not one of {versions:?}");
         let mut linked = 0;
