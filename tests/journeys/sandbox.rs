@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 /// The program under test.
 pub const PKG: &str = env!("CARGO_BIN_EXE_pkg");
 /// How long one command may take on a loaded machine.
-const RUN_MAX: Duration = Duration::from_secs(120);
+fn run_max() -> Duration {
+    Duration::from_secs(if long() { 3_600 } else { 120 })
+}
 
 /// True if the long forms of the tests are asked for.
 pub fn long() -> bool {
@@ -28,7 +30,7 @@ pub fn long() -> bool {
 pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !ready() {
-        assert!(begun.elapsed() < RUN_MAX, "waited in vain for {what}");
+        assert!(begun.elapsed() < run_max(), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -275,7 +277,7 @@ impl Run {
         let status = loop {
             match child.0.try_wait().unwrap() {
                 Some(status) => break status,
-                None if begun.elapsed() > RUN_MAX => panic!("{args} does not end"),
+                None if begun.elapsed() > run_max() => panic!("{args} does not end"),
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         };
