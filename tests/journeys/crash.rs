@@ -1,5 +1,5 @@
 //! Killed at a system call: the old state stands or the new one does, and the same command then
-//! succeeds (REL-001, 002, 003, 004, 006).
+//! succeeds (REL-001 to REL-006).
 //!
 //! With `strace` every run is killed at one call (THREATS 4, M1); the short form takes a sample of
 //! them, the long one all. Without it, the program is killed as soon as it is seen to be at work.
@@ -131,5 +131,41 @@ fn a_killed_id_new_leaves_no_half_key() {
         stage.ada.ok(["init", "--bare", "second"]);
         stage.ada.ok(["publish", "other", "--to", "second", "--as", "second"]);
         stage.ada.is_whole(&stage.stage.join("second"));
+    }
+}
+
+/// REL-005: a bundle that is taken in is absent or whole; so is one that is written.
+#[test]
+fn a_killed_bundle_is_absent_or_whole() {
+    let stage = Stage::set(|stage| {
+        stage.ada.ok(["bundle", "create", "all.bundle", "--repo", "repo"]);
+    });
+    let carried = stage.stage.join("carried");
+    let verbs: [&[&str]; 2] = [
+        &["--jobs", "1", "clone", "--mirror", "all.bundle", "carried"],
+        &["--jobs", "1", "bundle", "create", "other.bundle", "--repo", "repo"],
+    ];
+    for verb in verbs {
+        let Some(points) = stage.points(&stage.bob, CALLS, verb) else { return };
+        let stride = if long() { 1 } else { (points.len() / 10).max(7) };
+        for (call, n) in points.iter().skip(4).step_by(stride) {
+            stage.restore();
+            let inject = format!("inject={call}:signal=KILL:when={n}");
+            Run::of(strace(&stage.bob, &["-e", &format!("trace={call}"), "-e", &inject], verb));
+            let place = format!("{} killed at {call} {n}", verb.join(" "));
+            if stage.stage.join("other.bundle").exists() {
+                stage.bob.ok(["bundle", "verify", "other.bundle"]);
+            }
+            let again = stage.bob.run(verb);
+            let is_done = again.code == Some(0) || again.stderr.contains("E-CONFLICT"); // it was
+            assert!(is_done, "{place}, again: {again:?}");
+            match verb.contains(&"clone") {
+                true => {
+                    stage.bob.is_whole(&carried);
+                    stage.bob.ok(["show", "hello#1.0.0", "--repo", "carried"]);
+                }
+                false => drop(stage.bob.ok(["bundle", "verify", "other.bundle"])),
+            }
+        }
     }
 }

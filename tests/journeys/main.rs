@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
 mod carriers;
+mod clock;
 mod concurrency;
 mod crash;
 mod disk;
