@@ -41,6 +41,12 @@ pub enum Error {
         /// What was to be written.
         path: PathBuf,
     },
+    /// What was written reads back as something else: the disk or its memory is at fault.
+    #[error("{} reads back other than it was written", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+    },
     /// An object is missing, damaged or malformed.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -55,6 +61,7 @@ impl Error {
         match self {
             Error::NotEmpty { .. } => "E-CONFLICT",
             Error::InTheWay { .. } => "E-PATH",
+            Error::Altered { .. } => "E-HASH",
             Error::Object(error) => error.code(),
             Error::Disk(error) => error.code(),
         }
@@ -68,11 +75,14 @@ pub struct Options {
     pub jobs: usize,
     /// Most entries the tree may have: the number its release was signed with.
     pub files_max: u64,
+    /// True to read everything back from the disk and hash it.
+    pub verify: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { jobs: parallel::default_jobs(), files_max: crate::limits::RELEASE_FILES_MAX }
+        let files_max = crate::limits::RELEASE_FILES_MAX;
+        Options { jobs: parallel::default_jobs(), files_max, verify: false }
     }
 }
 
@@ -93,7 +103,8 @@ pub fn checkout(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
     let pool = pool.map_err(|e| disk::Error::new("start threads for", to, std::io::Error::other(e)))?;
     pool.install(|| {
-        plan.frames.par_iter().try_for_each(|frame| write_frame(store, &plan, &folder, frame, progress))
+        plan.frames.par_iter().try_for_each(|frame| write_frame(store, &plan, &folder, frame, progress))?;
+        if options.verify { read_back(&plan, &folder) } else { Ok(()) }
     })?;
     plan.links.iter().try_for_each(|(path, target)| folder.make_link(path, target))?;
     Ok(plan.totals)
@@ -248,6 +259,36 @@ fn write_frame(
     })
 }
 
+/// Reads every file as the disk now has it: synced first, its pages dropped from memory.
+fn read_back(plan: &Plan, folder: &Folder) -> Result<(), Error> {
+    let mut written: Vec<Vec<(u64, ObjectId, usize)>> = vec![Vec::new(); plan.files.len()];
+    for frame in &plan.frames {
+        let table = frame.pack.table();
+        for write in &frame.writes {
+            let chunk = (write.offset, frame.objects[&write.object], table.place(write.object).range.len());
+            written[write.file as usize].push(chunk);
+        }
+    }
+    plan.files.par_iter().zip(&written).try_for_each(|(file, chunks)| {
+        let above = file.folder.map(|number| plan.folders[number as usize].as_str());
+        let path = above.map_or_else(|| file.name.clone(), |above| format!("{above}/{}", file.name));
+        let content = folder.open_written(&path)?;
+        let shown = folder.path.join(&path);
+        content.sync_data().doing("sync", &shown)?;
+        let dropped = sys::fadvise(&content, 0, None, sys::Advice::DontNeed);
+        dropped.map_err(std::io::Error::from).doing("read", &shown)?;
+        let length = content.metadata().doing("read", &shown)?.len();
+        let mut is_same = length == chunks.iter().map(|(_, _, len)| *len as u64).sum::<u64>();
+        let mut bytes = Vec::new();
+        for (offset, id, len) in chunks {
+            bytes.resize(*len, 0);
+            is_same =
+                is_same && content.read_exact_at(&mut bytes, *offset).is_ok() && ObjectId::of(&bytes) == *id;
+        }
+        if is_same { Ok(()) } else { Err(Error::Altered { path: shown }) }
+    })
+}
+
 /// The objects of a frame that are wanted, each checked; one that is damaged here is taken from
 /// another pack if it is whole there (SEC-031).
 fn read_objects(store: &Store, frame: &PlannedFrame) -> Result<HashMap<u32, Bytes>, ObjectError> {
@@ -329,6 +370,14 @@ impl Folder {
             sys::openat(above, &file.name, flags, mode).map_err(|e| self.fault("create", &file.name, e))?;
         *created = true;
         Ok(File::from(opened))
+    }
+
+    /// Opens a file that was written, through no link.
+    fn open_written(&self, path: &str) -> Result<File, Error> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = sys::openat2(&self.handle, path, flags, Bits::empty(), beneath);
+        Ok(File::from(opened.map_err(|e| self.fault("open", path, e))?))
     }
 
     fn fault(&self, doing: &'static str, path: &str, source: Errno) -> Error {

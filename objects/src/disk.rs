@@ -194,6 +194,16 @@ fn write_group(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     keep_all(scratches.into_iter().zip(files.iter().map(|(path, _)| path.clone())).collect())
 }
 
+/// Writes a file that may be lost in a power cut, but is never seen half: for what can be made again.
+///
+/// # Errors
+/// If any step fails.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let scratch = Scratch::create(folder_of(path), ".tmp")?;
+    scratch.file().write_all(bytes).doing("write", scratch.path())?;
+    scratch.rename(path)
+}
+
 /// Syncs several files together, gives them their names in order, and syncs their folders.
 ///
 /// # Errors

@@ -103,6 +103,9 @@ fn check_packs(
     for (id, problem) in store.broken() {
         report.find(crate::repository::pack_key(id), problem);
     }
+    if let Some(problem) = store.check_multi_index() {
+        report.find("objects/info/multi-index", problem);
+    }
     for name in crate::disk::list(&store.packs_folder())? {
         let pack = name.strip_suffix(".idx").map(|stem| format!("{stem}.pack"));
         if pack.is_some_and(|pack| !store.packs_folder().join(pack).exists()) {

@@ -7,7 +7,7 @@
 //!
 //! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version`, `spec` →
 //! the model (`key`, `signed`, `blob`, `tree`, `identity`, `release`, `claim`, `summary`) →
-//! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive` → `ingest`,
+//! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive`, `delta` → `ingest`,
 //! `checkout`, `repository`, `fsck`.
 
 pub mod archive;
@@ -16,6 +16,7 @@ pub mod checkout;
 pub mod chunker;
 pub mod claim;
 pub mod codec;
+pub mod delta;
 pub mod disk;
 mod fan;
 pub mod fsck;
@@ -34,6 +35,7 @@ pub mod refs;
 pub mod release;
 pub mod repository;
 pub mod signed;
+pub mod similar;
 pub mod spec;
 pub mod statements;
 pub mod store;

@@ -106,7 +106,7 @@ fn ill_formed(name: &str) -> Option<&'static str> {
         Some("it holds a zero byte")
     } else if name.len() > NAME_BYTES_MAX {
         Some("it is longer than 255 bytes")
-    } else if !is_nfc(name) {
+    } else if !name.is_ascii() && !is_nfc(name) {
         Some("it is not in Unicode normalisation form C")
     } else {
         None
@@ -116,6 +116,9 @@ fn ill_formed(name: &str) -> Option<&'static str> {
 /// True for every spelling under which some file system would open `.pkgs` or `.git`: other case,
 /// ignorable characters (HFS+), trailing dots and spaces, streams and short names (NTFS).
 fn is_control_folder(name: &str) -> bool {
+    if name.is_ascii() && !name.starts_with(['.', 'g', 'G', 'p', 'P']) {
+        return false; // nothing is folded away or into a letter, so the first one decides
+    }
     let folded: String = name.chars().filter(|c| !is_ignorable(*c)).flat_map(fold).collect();
     let stem = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     let short = stem.split_once('~').filter(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
@@ -169,6 +172,9 @@ pub fn printable(text: &str) -> String {
 /// What names fold to on a file system that ignores case: two entries of one directory must differ
 /// in it to be portable (SEC-007).
 pub fn case_folded(name: &EntryName) -> String {
+    if name.0.is_ascii() {
+        return name.0.to_ascii_lowercase();
+    }
     name.0.chars().flat_map(fold).collect()
 }
 

@@ -21,7 +21,7 @@ use crate::statements::Statements;
 use crate::store::Store;
 use crate::store::pack::{Pack, file_name, index_name};
 use crate::summary::Summary;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -201,6 +201,22 @@ impl Repository {
         file.lock().doing("lock", &path)?;
         self.store.refresh()?;
         Ok(Lock(file))
+    }
+
+    /// Holds everybody off, unless somebody holds the lock: then None.
+    ///
+    /// # Errors
+    /// If the lock file refuses.
+    pub fn try_lock_exclusive(&self) -> Result<Option<Lock>, Error> {
+        let (file, path) = self.lock_file()?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
+        .doing("lock", &path)?;
+        self.store.refresh()?;
+        Ok(Some(Lock(file)))
     }
 
     /// Waits until nobody else signs for this repository, then holds them off: the next index grows

@@ -105,6 +105,31 @@ impl Config {
     }
 }
 
+/// Bytes of a size such as `500M`, `2G`, `1.5T` (powers of 1,000), `512MiB` (powers of 1,024), or `0`.
+///
+/// # Errors
+/// `Usage` if it is none.
+pub fn parse_size(text: &str) -> Result<u64, Error> {
+    let fault = || Error::usage(format!("{text:?} is no size"), "write a number and k, M, G or T: 2G");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text[digits.len()..].trim_start();
+    let (factor, letter) = match unit.strip_suffix("iB").or_else(|| unit.strip_suffix('i')) {
+        Some(letter) => (1_024f64, letter),
+        None => (1_000f64, unit.strip_suffix('B').unwrap_or(unit)),
+    };
+    let power = match letter {
+        "" => 0,
+        "k" | "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(fault()),
+    };
+    let number: f64 = digits.parse().map_err(|_| fault())?;
+    let bytes = number * factor.powi(power);
+    if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(fault()) }
+}
+
 /// Seconds of a duration such as `90d`, `12h`, `30m`, `45s`, `2w`.
 ///
 /// # Errors
@@ -123,4 +148,28 @@ pub fn parse_duration(text: &str) -> Result<u64, Error> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| fault())?;
     number.checked_mul(seconds).ok_or_else(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let sizes = [
+            ("0", 0),
+            ("1500", 1_500),
+            ("2k", 2_000),
+            ("2 kB", 2_000),
+            ("1.5G", 1_500_000_000),
+            ("512MiB", 512 << 20),
+            ("1Ki", 1_024),
+        ];
+        for (text, bytes) in sizes {
+            assert_eq!(parse_size(text).ok(), Some(bytes), "{text}");
+        }
+        for text in ["", "G", "-1", "1X", "1e400", "9999999999T", "one"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! Promises: a [`Plan`] changes nothing and can be shown; [`apply`] carries out exactly what it says
 //! (G-13); stopped anywhere, the environment is the old one or the new one (REL-004).
 
+use crate::cache;
 use crate::env::{
     Binding, Change, Difference, Environment, Installed, LockedIdentity, LockedPackage, LockedRepository,
     Lockfile, Staged, WantedPackage, WantedText, Writer,
@@ -14,6 +15,7 @@ use crate::env::{
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known, Pick};
+use crate::maintain;
 use crate::remote::{BytesFrom, Remote};
 use crate::session::Session;
 use objects::checkout;
@@ -92,7 +94,11 @@ fn show_index(session: &Session, environment: &Environment, known: &Known) -> Re
     }
     let writer = environment.lock_exclusive()?;
     let staged = writer.stage()?;
-    let options = checkout::Options { jobs: session.jobs(), files_max: known.accepted.index.files };
+    let options = checkout::Options {
+        jobs: session.jobs(),
+        files_max: known.accepted.index.files,
+        ..Default::default()
+    };
     checkout::checkout(
         session.store()?.store(),
         known.root(),
@@ -637,6 +643,9 @@ pub fn apply(
         plan.chosen.iter().filter(|(_, _, row)| !keeps(row)).collect();
     let picks: Vec<Pick<'_>> = fresh.iter().map(|(_, record, row)| Pick { record, row }).collect();
     let had = fetch::releases(session, &plan.remotes, known, &picks, reporter)?;
+    maintain::tidy(session, session.store()?);
+    let trees: Vec<_> = plan.chosen.iter().map(|(_, _, row)| row.release.tree).collect();
+    cache::note_use(session, environment, &trees)?;
 
     let mut signer_n: BTreeMap<_, u64> =
         before.packages.iter().map(|old| (old.entry, old.signer_n)).collect();
@@ -696,7 +705,7 @@ fn materialise(
             &format!("writing {} {}", package.name, package.version),
             Some(package.size),
         );
-        let options = checkout::Options { jobs: session.jobs(), files_max: package.files };
+        let options = checkout::Options { jobs: session.jobs(), files_max: package.files, verify: false };
         let totals =
             checkout::checkout(session.store()?.store(), package.tree, place.path(), options, &step)?;
         drop(step);
@@ -803,7 +812,7 @@ pub fn reinstall(
             continue;
         }
         let fresh = writer.stage()?;
-        let options = checkout::Options { jobs: session.jobs(), files_max: package.files };
+        let options = checkout::Options { jobs: session.jobs(), files_max: package.files, verify: false };
         checkout::checkout(store, package.tree, fresh.path(), options, &objects::progress::Silent)?;
         backups.push(writer.replace_with_backup(fresh, &package, session.now())?);
     }

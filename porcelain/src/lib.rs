@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod bundle;
+mod cache;
 pub mod clock;
 pub mod config;
 mod describe;
@@ -31,6 +32,7 @@ pub mod remote;
 #[cfg(feature = "net")]
 pub mod serve;
 pub mod session;
+pub mod similar;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;

@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity;
+use crate::maintain;
 use crate::publish::{index_ref, tag_ref};
 use crate::remote::{BytesFrom, Lookup, Remote};
 use crate::session::Session;
@@ -63,7 +64,9 @@ pub fn clone(
     };
     let text = toml::to_string(&remotes).expect("one address is plain TOML");
     disk::write_whole(&path.join("remotes.toml"), text.as_bytes())?;
-    refresh(session, &remote, &repository, reporter)
+    let outcome = refresh(session, &remote, &repository, reporter)?;
+    maintain::tidy(session, &repository);
+    Ok(outcome)
 }
 
 /// True if a mirror was begun here, from the same place, and has nothing to show yet.
@@ -83,7 +86,9 @@ fn was_cut_off(path: &Path, remotes: &Remotes) -> Result<bool, Error> {
 pub fn fetch(session: &Session, path: &Path, reporter: &dyn Reporter) -> Result<Outcome, Error> {
     let repository = Repository::open(path)?;
     let remote = Remote::open(session, &origin(path)?)?;
-    refresh(session, &remote, &repository, reporter)
+    let outcome = refresh(session, &remote, &repository, reporter)?;
+    maintain::tidy(session, &repository);
+    Ok(outcome)
 }
 
 /// Where a mirror was cloned from.

@@ -9,6 +9,7 @@ use objects::claim::{Index as IndexHead, Repository as RepositoryName};
 use objects::disk;
 use objects::id::{ChunkId, ObjectId, PackId, Prefix, StatementId, TreeId};
 use objects::repository::Repository;
+use objects::store::pack::index_name;
 use objects::store::pack::writer::Options;
 use objects::store::transaction::STRUCTURE;
 use objects::tree::{Mode, Tree};
@@ -137,19 +138,38 @@ pub struct Counted {
     pub stored_bytes: u64,
     /// Bytes they unpack to.
     pub raw_bytes: u64,
+    /// Frames that are stored as deltas.
+    pub delta_frames: u64,
+    /// Bytes of the indexes of packs.
+    pub index_bytes: u64,
+    /// Bytes of files that are being written, or were left by somebody who was killed.
+    pub staging_bytes: u64,
+    /// Packs that cannot be opened.
+    pub broken_packs: u64,
 }
 
 /// Counts the objects of a repository.
-pub fn count_objects(repository: &Repository) -> Counted {
-    let mut counted = Counted::default();
-    for pack in repository.store().packs() {
+///
+/// # Errors
+/// If a folder cannot be listed.
+pub fn count_objects(repository: &Repository) -> Result<Counted, Error> {
+    let store = repository.store();
+    let bytes_of = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let mut counted = Counted { broken_packs: store.broken().len() as u64, ..Counted::default() };
+    for name in disk::list(&store.staging_folder())? {
+        counted.staging_bytes += bytes_of(&store.staging_folder().join(name));
+    }
+    for pack in store.packs() {
         counted.packs += 1;
         counted.objects += pack.index().len() as u64;
         counted.frames += pack.table().frames().len() as u64;
         counted.stored_bytes += pack.table().frames_bytes();
         counted.raw_bytes += pack.table().frames().iter().map(|frame| u64::from(frame.raw)).sum::<u64>();
+        counted.delta_frames +=
+            pack.table().frames().iter().filter(|row| !row.base.is_empty()).count() as u64;
+        counted.index_bytes += bytes_of(&store.packs_folder().join(index_name(pack.id())));
     }
-    counted
+    Ok(counted)
 }
 
 /// A pack that was checked.
@@ -176,6 +196,8 @@ pub struct VerifiedFrame {
     pub raw: u32,
     /// Objects in it.
     pub objects: usize,
+    /// True if it is stored as a delta.
+    pub delta: bool,
 }
 
 /// Unpacks and hashes every object of the packs that `which` name; all of them if it is empty.
@@ -196,7 +218,12 @@ pub fn verify_packs(repository: &Repository, which: &[Prefix]) -> Result<Vec<Ver
             for object in pack.table().objects_of(number) {
                 pack.object(&raw, &pack.table().place(object), &ids[object as usize])?;
             }
-            frames.push(VerifiedFrame { stored: row.stored, raw: row.raw, objects: row.lengths.len() });
+            frames.push(VerifiedFrame {
+                stored: row.stored,
+                raw: row.raw,
+                objects: row.lengths.len(),
+                delta: !row.base.is_empty(),
+            });
         }
         verified.push(Verified {
             id: pack.id(),

@@ -14,7 +14,7 @@ use crate::identity::{self, Own};
 use crate::log::{self, Log};
 use crate::manifest::{self, Manifest};
 use crate::session::Session;
-use crate::{archive, describe};
+use crate::{archive, describe, maintain};
 use objects::claim::Repository as RepositoryName;
 use objects::id::{IdentityId, PackId, StatementId, TreeId};
 use objects::ingest::{self, Ingested};
@@ -92,18 +92,31 @@ pub struct Outcome {
 /// those of reading, signing and writing.
 pub fn publish(session: &Session, request: &Request, reporter: &dyn Reporter) -> Result<Outcome, Error> {
     let repository = Repository::open(&request.to).map_err(|error| no_repository(error, &request.to))?;
+    let outcome = add_release(session, &repository, request, reporter)?;
+    if !outcome.unchanged && !request.dry_run {
+        maintain::tidy(session, &repository);
+    }
+    Ok(outcome)
+}
+
+fn add_release(
+    session: &Session,
+    repository: &Repository,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Outcome, Error> {
     let _lock = repository.lock_shared()?;
     repository.refs().edit(&[], session.now())?; // completes what a killed process had begun
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
-    drop(Log::open(session, &repository, own.clone(), &manifest.name)?); // may it be published here?
+    drop(Log::open(session, repository, own.clone(), &manifest.name)?); // may it be published here?
 
-    let (ingested, written) = ingest_source(session, &repository, &source, request, reporter)?;
+    let (ingested, written) = ingest_source(session, repository, &source, request, reporter)?;
     let release = describe::release(repository.store(), &source.root, &manifest, &ingested)?;
     let _signing = (session.lock_signing()?, repository.lock_signing()?);
     repository.store().refresh()?; // others may have published while this one was read
-    let mut log = Log::open(session, &repository, own, &manifest.name)?;
+    let mut log = Log::open(session, repository, own, &manifest.name)?;
     let mut outcome = outcome(&manifest, &log, &ingested, &written);
     outcome.new_identity = new_identity;
     if request.dry_run {
@@ -156,26 +169,24 @@ fn signer(session: &Session, name: Option<&str>) -> Result<(Own, Option<String>)
 struct Source {
     root: PathBuf,
     about: Option<archive::About>,
-    _unpacked: Option<tempfile::TempDir>,
+    unpacked: Option<tempfile::TempDir>,
 }
 
 impl Source {
     fn open(from: &Path, repository: &Path) -> Result<Source, Error> {
         let meta = std::fs::metadata(from).map_err(|e| objects::disk::Error::new("open", from, e))?;
         if meta.is_dir() {
-            return Ok(Source { root: from.to_owned(), about: None, _unpacked: None });
+            return Ok(Source { root: from.to_owned(), about: None, unpacked: None });
         }
         let staging = repository.join("objects/tmp");
         let folder = tempfile::tempdir_in(&staging)
             .map_err(|e| objects::disk::Error::new("create folder in", &staging, e))?;
         match archive::unpack(from, &folder.path().join("tree"), &archive::Limits::default()) {
-            Ok(unpacked) => Ok(Source {
-                root: folder.path().join("tree"),
-                about: unpacked.about,
-                _unpacked: Some(folder),
-            }),
+            Ok(unpacked) => {
+                Ok(Source { root: folder.path().join("tree"), about: unpacked.about, unpacked: Some(folder) })
+            }
             Err(error) if matches!(error.reason(), archive::Reason::Unrecognised) && meta.is_file() => {
-                Ok(Source { root: from.to_owned(), about: None, _unpacked: None }) // one file is a package too (O2)
+                Ok(Source { root: from.to_owned(), about: None, unpacked: None }) // one file is a package too (O2)
             }
             Err(error) => Err(error.into()),
         }
@@ -211,12 +222,26 @@ fn ingest_source(
     let options = ingest::Options { jobs: session.jobs(), allow_unportable: request.allow_unportable };
     let ingested = {
         let step = Step::begin(reporter, "reading", None);
-        ingest::ingest(&mut transaction, &source.root, options, &step)?
+        match stat_cache(session, repository, source) {
+            Some(cache) => ingest::ingest_cached(&mut transaction, &source.root, &cache, options, &step)?,
+            None => ingest::ingest(&mut transaction, &source.root, options, &step)?,
+        }
     };
     let (objects, bytes) = (transaction.objects() as u64, transaction.bytes());
     let packs: Vec<PackId> = transaction.commit()?.into_iter().collect();
     let stored_bytes = log::stored_bytes(repository, &packs);
     Ok((ingested, Written { objects, bytes, packs, stored_bytes }))
+}
+
+/// Where it is kept what a folder came to when it was published to a repository last; None for what was
+/// unpacked, which is in another place each time.
+fn stat_cache(session: &Session, repository: &Repository, source: &Source) -> Option<PathBuf> {
+    if source.unpacked.is_some() {
+        return None;
+    }
+    let [from, to] = [source.root.as_path(), repository.root()].map(|path| path.canonicalize().ok());
+    let key = format!("{}\0{}", from?.display(), to?.display());
+    Some(session.home().join("cache/stat").join(objects::id::ObjectId::of(key.as_bytes()).short(32)))
 }
 
 fn outcome(manifest: &describe::Described, log: &Log<'_>, ingested: &Ingested, written: &Written) -> Outcome {

@@ -168,6 +168,9 @@ pub struct Checkout {
     spec: PackageSpec,
     /// The folder: absent or empty
     dest: PathBuf,
+    /// Read everything back from the disk and hash it
+    #[arg(long)]
+    verify: bool,
     /// The repository (default: the one you stand in)
     #[arg(long, value_name = "REPO", env = "PKG_REPO")]
     repo: Option<PathBuf>,
@@ -177,8 +180,11 @@ impl Checkout {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
         let view = context.view(self.repo.as_deref())?;
         let (record, row) = view.release(&self.spec)?;
-        let options =
-            objects::checkout::Options { jobs: context.session.jobs(), files_max: row.release.files };
+        let options = objects::checkout::Options {
+            jobs: context.session.jobs(),
+            files_max: row.release.files,
+            verify: self.verify,
+        };
         let what = format!("writing {} {}", record.name, row.release.version);
         let step = porcelain::event::Step::begin(&context.screen, &what, Some(row.release.size));
         let totals = objects::checkout::checkout(

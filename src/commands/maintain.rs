@@ -1,7 +1,8 @@
-//! `pkg fsck`, `pkg gc`.
+//! `pkg fsck`, `pkg gc`, `pkg repack`.
 
 use super::Context;
 use crate::ui;
+use porcelain::maintain::Packing;
 use porcelain::{Error, maintain};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,10 @@ pub struct Gc {
     /// Leave packs younger than this alone
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     grace: String,
+    /// In your own store, let go of releases that were not used for longest until the rest takes at
+    /// most this, such as 5G; what an environment has is kept
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<String>,
     /// Show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -63,12 +68,21 @@ pub struct Gc {
 
 impl Gc {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
+        let (session, dry_run) = (&context.session, self.dry_run);
         let repository = context.repository(self.repo.as_deref())?;
         let grace = porcelain::config::parse_duration(&self.grace)?;
-        let outcome = maintain::collect(&context.session, &repository, grace, self.dry_run)?;
+        let outcome = match &self.max_size {
+            Some(size) => {
+                let bytes_max = porcelain::config::parse_size(size)?;
+                maintain::trim(session, &repository, bytes_max, grace, dry_run)?
+            }
+            None => maintain::collect(session, &repository, grace, dry_run)?,
+        };
         if context.json {
             ui::json(&outcome);
         } else {
+            let verb = if dry_run { "would let go of" } else { "let go of" };
+            outcome.let_go.iter().for_each(|release| ui::line(format!("{verb} {release}")));
             context.note(format!(
                 "{}: {} dropped, {} rewritten, {} and {} freed",
                 if self.dry_run { "would collect" } else { "collected" },
@@ -76,6 +90,44 @@ impl Gc {
                 outcome.rewritten,
                 ui::count(outcome.dead_objects, "object"),
                 ui::bytes(outcome.freed_bytes),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Pack a repository anew: join small packs, or with --full store old versions as deltas
+///
+/// Packs are joined in passing by the commands that add them; --full is worth its time where a
+/// repository is served or carried, once in a while.
+#[derive(clap::Args)]
+pub struct Repack {
+    /// The repository (default: the one you stand in, else your store)
+    #[arg(long, value_name = "REPO", env = "PKG_REPO")]
+    repo: Option<PathBuf>,
+    /// Compress everything anew, old versions as deltas against newer ones
+    #[arg(long)]
+    full: bool,
+    /// zstd level, 1 to 19
+    #[arg(long, default_value_t = 9, requires = "full", value_parser = clap::value_parser!(i32).range(1..=19))]
+    level: i32,
+}
+
+impl Repack {
+    pub fn run(&self, context: &Context) -> Result<(), Error> {
+        let repository = context.repository(self.repo.as_deref())?;
+        let packing = if self.full { Packing::Full(self.level) } else { Packing::Geometric };
+        let outcome = maintain::repack(&context.session, &repository, packing, &context.screen)?;
+        if context.json {
+            ui::json(&outcome);
+        } else {
+            context.note(format!(
+                "{} of {} are now {} of {}, {} of them as deltas",
+                ui::count(outcome.packs_before as u64, "pack"),
+                ui::bytes(outcome.bytes_before),
+                ui::count(outcome.packs_after as u64, "pack"),
+                ui::bytes(outcome.bytes_after),
+                ui::count(outcome.delta_frames as u64, "frame"),
             ));
         }
         Ok(())

@@ -12,6 +12,7 @@ mod publish;
 mod push;
 #[cfg(feature = "net")]
 mod serve;
+mod similar;
 
 use crate::ui;
 use crate::ui::progress::Screen;
@@ -108,6 +109,7 @@ enum Command {
     Bundle(bundle::Bundle),
     Fsck(maintain::Fsck),
     Gc(maintain::Gc),
+    Repack(maintain::Repack),
     HashObject(plumbing::HashObject),
     CatFile(plumbing::CatFile),
     LsTree(plumbing::LsTree),
@@ -117,6 +119,7 @@ enum Command {
     CountObjects(plumbing::CountObjects),
     VerifyPack(plumbing::VerifyPack),
     DeltaSize(plumbing::DeltaSize),
+    Similar(similar::Similar),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -130,6 +133,7 @@ pub struct Context {
     pub screen: Screen,
     pub json: bool,
     pub quiet: bool,
+    pub verbose: bool,
 }
 
 impl Context {
@@ -185,7 +189,7 @@ fn context(global: &Global) -> Result<Context, Error> {
     let mut session = Session::open(Options { home: None, jobs: global.jobs, freshness })?;
     session.ask_with(identity::ask);
     let screen = Screen::new(global.quiet, !global.no_progress && !global.json);
-    Ok(Context { session, screen, json: global.json, quiet: global.quiet })
+    Ok(Context { session, screen, json: global.json, quiet: global.quiet, verbose: global.verbose > 0 })
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
@@ -216,6 +220,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Bundle(args) => args.run(context),
         Command::Fsck(args) => return args.run(context),
         Command::Gc(args) => args.run(context),
+        Command::Repack(args) => args.run(context),
         Command::HashObject(args) => args.run(context),
         Command::CatFile(args) => args.run(context),
         Command::LsTree(args) => args.run(context),
@@ -225,6 +230,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::CountObjects(args) => args.run(context),
         Command::VerifyPack(args) => args.run(context),
         Command::DeltaSize(args) => args.run(context),
+        Command::Similar(args) => args.run(context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pkg", &mut std::io::stdout());
             Ok(())

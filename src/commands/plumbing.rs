@@ -204,7 +204,7 @@ impl LsRemote {
     }
 }
 
-/// Count objects and the space they take
+/// Count objects and the space they take; with -v deltas, indexes, staging and what is broken too
 #[derive(clap::Args)]
 pub struct CountObjects {
     /// The repository (default: the one you stand in, else your store)
@@ -214,7 +214,7 @@ pub struct CountObjects {
 
 impl CountObjects {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
-        let counted = plumb::count_objects(&*context.repository(self.repo.as_deref())?);
+        let counted = plumb::count_objects(&*context.repository(self.repo.as_deref())?)?;
         if context.json {
             ui::json(&counted);
         } else {
@@ -222,6 +222,12 @@ impl CountObjects {
                 "packs: {}\nobjects: {}\nframes: {}\nsize-pack: {}\nsize-unpacked: {}",
                 counted.packs, counted.objects, counted.frames, counted.stored_bytes, counted.raw_bytes
             ));
+            if context.verbose {
+                ui::line(format!(
+                    "delta-frames: {}\nsize-index: {}\nsize-staging: {}\nbroken-packs: {}",
+                    counted.delta_frames, counted.index_bytes, counted.staging_bytes, counted.broken_packs
+                ));
+            }
         }
         Ok(())
     }
@@ -258,7 +264,11 @@ impl VerifyPack {
             ));
             if self.frames {
                 pack.frames.iter().for_each(|frame| {
-                    ui::line(format!("  {:>9} -> {:>9}  {} objects", frame.raw, frame.stored, frame.objects))
+                    let kind = if frame.delta { "  delta" } else { "" };
+                    ui::line(format!(
+                        "  {:>9} -> {:>9}  {} objects{kind}",
+                        frame.raw, frame.stored, frame.objects
+                    ))
                 });
             }
         }

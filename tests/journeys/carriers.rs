@@ -71,6 +71,40 @@ fn a_web_server_without_ranges_carries() {
     });
 }
 
+/// DESIGN 4: a repository packed anew, with old versions as deltas, serves them as before: as files, which
+/// take what the deltas build on from the same place, and over a wire.
+#[test]
+fn a_repacked_repository_serves_every_version() {
+    let world = World::new();
+    let ada = with_large(&world);
+    crate::sandbox::copy(&world.path("large"), &world.path("old"));
+    publish_edited(&world, &ada);
+    let before = ada.yes(["count-objects", "--repo", "ada.repo"]);
+    let repacked = ada.yes(["repack", "--full", "--repo", "ada.repo"]);
+    assert!(repacked["delta_frames"].as_u64().unwrap() > 0, "{repacked}");
+    assert_eq!(repacked["packs_after"], 1);
+    let after = ada.yes(["count-objects", "--repo", "ada.repo"]);
+    assert_eq!(after["objects"], before["objects"]);
+    assert!(after["stored_bytes"].as_u64() < before["stored_bytes"].as_u64(), "{before} {after}");
+    ada.is_whole(&ada.repo());
+    ada.ok(["verify-pack", "--repo", "ada.repo"]);
+
+    let alike = ada.yes(["similar", "large@1.1.0:image.bin", "--repo", "ada.repo"]);
+    assert_eq!((&alike[0]["version"], &alike[0]["path"]), (&"1.0.0".into(), &"image.bin".into()), "{alike}");
+    assert!(alike[0]["same"].as_u64().unwrap() > 80, "{alike}");
+
+    let web = Web::files(ada.repo(), true);
+    let served = ada.serve(&ada.repo(), &["--no-iroh"]);
+    for (name, source) in [("folder", text(&ada.repo())), ("web", &web.url), ("wire", &served.url)] {
+        let bob = world.user(name).clone_of(source, &format!("work-{name}"));
+        bob.ok(["add", "large@=1.0.0", "-y"]);
+        assert_eq!(content(&bob.loaded("large")), content(&world.path("old")), "{name}");
+        bob.ok(["add", "large@=1.1.0", "-y"]);
+        assert_eq!(content(&bob.loaded("large")), content(&world.path("large")), "{name}");
+        bob.store_is_whole();
+    }
+}
+
 /// C8: over a wire an update costs about what an optimal patch would.
 #[test]
 fn pkg_serve_carries_over_http() {

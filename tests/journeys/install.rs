@@ -331,3 +331,37 @@ fn installed_files_are_copies_with_plain_modes() {
     fresh.ok(["add", "hello", "-y"]);
     assert_eq!(content(&fresh.loaded("hello")), content(&world.path("hello")));
 }
+
+/// L-S5: the store is kept below a size; what an environment has in any generation stays, what was used
+/// last goes last, and what went is fetched again when it is wanted.
+#[test]
+fn the_store_is_trimmed_to_a_size() {
+    let world = World::new();
+    let ada = world.author("ada");
+    for name in ["kept", "first", "second"] {
+        let folder = world.path(name);
+        crate::fixture::small(&folder, name, "1.0.0", "");
+        fs::write(folder.join("noise"), crate::fixture::Dice(name.len() as u64).bytes(200_000)).unwrap();
+        ada.publish(&folder);
+    }
+    let bob = world.user("bob").clone_of("ada.repo", "work");
+    bob.ok(["add", "kept", "-y"]);
+    let other = bob.at("../other");
+    bob.at("..").ok(["clone", "ada.repo", "other"]);
+    other.ok(["add", "first", "second", "-y"]);
+    fs::remove_dir_all(world.path("other")).unwrap(); // its packages are nobody's any more
+
+    let would = bob.yes(["gc", "--max-size", "500k", "--grace", "0s", "--dry-run"]);
+    assert_eq!(would["let_go"].as_array().unwrap().len(), 1, "{would}");
+    let done = bob.yes(["gc", "--max-size", "0", "--grace", "0s"]);
+    assert_eq!(done["let_go"], serde_json::json!(["second 1.0.0", "first 1.0.0"]), "{done}");
+    assert!(done["freed_bytes"].as_u64().unwrap() > 350_000, "{done}");
+    bob.store_is_whole();
+    bob.ok(["verify"]);
+    assert_eq!(content(&bob.loaded("kept")), content(&world.path("kept")));
+    bob.ok(["gc", "--grace", "0s"]);
+    bob.ok(["add", "second", "-y"]);
+    assert_eq!(content(&bob.loaded("second")), content(&world.path("second")));
+    bob.store_is_whole();
+    ada.no(["gc", "--max-size", "1G", "--repo", "ada.repo"], "E-USAGE");
+}

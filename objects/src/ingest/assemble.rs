@@ -1,6 +1,8 @@
 //! The writing half of ingest: nodes arrive in tree order and become objects.
 
-use super::source::{Place, Ready};
+use super::cache::Stamp;
+use super::read::{Pieces, Whole};
+use super::source::{Place, Root};
 use super::{Error, Ingested};
 use crate::archive::Archive;
 use crate::blob::{self, Piece};
@@ -13,8 +15,8 @@ use crate::tree::{self, Entry, Mode};
 use sha2::Digest;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
-use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A folder whose entries are still coming.
 struct Folder {
@@ -43,9 +45,12 @@ impl Write for Hasher {
     }
 }
 
+const HASHER: &str = "a hasher takes everything";
+
 /// The tree so far.
 pub struct Assembly<'a, 's> {
     transaction: &'a mut Transaction<'s>,
+    root: Arc<Root>,
     archive: Archive<Hasher>,
     folders: Vec<Folder>,
     links: BTreeMap<String, String>,
@@ -56,9 +61,10 @@ pub struct Assembly<'a, 's> {
 }
 
 impl<'a, 's> Assembly<'a, 's> {
-    pub fn new(transaction: &'a mut Transaction<'s>, allow_unportable: bool) -> Self {
+    pub fn new(transaction: &'a mut Transaction<'s>, root: Arc<Root>, allow_unportable: bool) -> Self {
         Assembly {
             transaction,
+            root,
             archive: Archive::new(Hasher(sha2::Sha256::new())),
             folders: vec![Folder::new(None)],
             links: BTreeMap::new(),
@@ -69,47 +75,86 @@ impl<'a, 's> Assembly<'a, 's> {
         }
     }
 
-    /// Takes the next node in tree order; returns how many bytes of content it brought.
-    pub fn take(&mut self, node: Ready) -> Result<u64, Error> {
-        match node {
-            Ready::Dir(place) => {
-                let (name, path) = self.enter(&place)?;
-                self.archive.directory(&path).expect("a hasher takes everything");
-                self.folders.push(Folder::new(Some(name)));
-                Ok(0)
-            }
-            Ready::Link { place, target } => self.link(&place, target),
-            Ready::File { place, executable, size, first, last, bytes, pieces } => {
-                if first {
-                    let (_, path) = self.enter(&place)?;
-                    self.archive.file(&path, executable, size).expect("a hasher takes everything");
-                }
-                self.archive.data(&bytes).expect("a hasher takes everything");
-                self.chunks(&place, &bytes, pieces)?;
-                if last {
-                    self.archive.end_file().expect("a hasher takes everything");
-                    self.end_file(&place, executable, size)?;
-                }
-                Ok(bytes.len() as u64)
-            }
-        }
+    /// Takes the folder that comes next in tree order.
+    pub fn folder(&mut self, place: &Place) -> Result<(), Error> {
+        let name = self.enter(place)?;
+        self.archive.directory(&place.path).expect(HASHER);
+        self.folders.push(Folder::new(Some(name)));
+        Ok(())
     }
 
-    /// Closes the folders that `place` is not in, counts it, checks its name; gives its path.
-    fn enter(&mut self, place: &Place) -> Result<(EntryName, String), Error> {
+    /// Takes the file that comes next, whole.
+    pub fn file(&mut self, whole: &Whole) -> Result<(), Error> {
+        let name = self.begin_file(&whole.place, &whole.stamp)?;
+        self.part(&whole.place, &whole.bytes, &whole.pieces)?;
+        self.end_file(name, &whole.stamp)
+    }
+
+    /// Begins the file that comes next; its parts follow.
+    pub fn begin_file(&mut self, place: &Place, stamp: &Stamp) -> Result<EntryName, Error> {
+        let name = self.enter(place)?;
+        self.archive.file(&place.path, stamp.executable, stamp.size).expect(HASHER);
+        Ok(name)
+    }
+
+    /// Takes the next part of a file.
+    pub fn part(&mut self, place: &Place, bytes: &[u8], pieces: &Pieces) -> Result<(), Error> {
+        self.archive.data(bytes).expect(HASHER);
+        let group = group_of(place.name());
+        for (id, range) in pieces {
+            let chunk = &bytes[range.clone()];
+            self.transaction.write_as(*id, chunk, group)?;
+            self.pieces.push((ChunkId::new(*id), chunk.len() as u64));
+        }
+        if self.pieces.len() as u64 > FILE_CHUNKS_MAX {
+            let path = self.root.shown(&place.path);
+            return Err(Error::TooMuch { path, what: "4,194,304 chunks in one file" });
+        }
+        Ok(())
+    }
+
+    /// Ends a file whose parts were all taken.
+    pub fn end_file(&mut self, name: EntryName, stamp: &Stamp) -> Result<(), Error> {
+        self.archive.end_file().expect(HASHER);
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let is_blob = pieces.len() > 1;
+        let id = match pieces.as_slice() {
+            [(chunk, _)] => chunk.object(),
+            _ => self.write_all(blob::build(&pieces).into_iter().map(|(id, bytes)| (id.object(), bytes)))?,
+        };
+        pieces.clear();
+        self.pieces = pieces; // its memory serves the next file
+        let mode = Mode::file(stamp.executable, is_blob);
+        self.last().entries.push(Entry { name, mode, size: stamp.size, id });
+        Ok(())
+    }
+
+    /// Takes the link that comes next.
+    pub fn link(&mut self, place: Place, target: Vec<u8>) -> Result<(), Error> {
+        let name = self.enter(&place)?;
+        let text = String::from_utf8(target).map_err(|_| not_utf8(&self.root.shown(&place.path)))?;
+        self.archive.link(&place.path, &text).expect(HASHER);
+        let id = ObjectId::of(text.as_bytes());
+        self.transaction.write_as(id, text.as_bytes(), STRUCTURE)?;
+        let size = text.len() as u64;
+        self.links.insert(place.path, text);
+        self.last().entries.push(Entry { name, mode: Mode::Link, size, id });
+        Ok(())
+    }
+
+    /// Closes the folders that `place` is not in, counts it, checks its name.
+    fn enter(&mut self, place: &Place) -> Result<EntryName, Error> {
         while self.folders.len() > place.depth {
             self.close_folder()?;
         }
         self.files += 1;
-        let name = entry_name(place)?;
-        let names = self.folders.iter().filter_map(|folder| folder.name.as_ref());
-        let path: Vec<&str> = names.map(EntryName::as_str).chain([name.as_str()]).collect();
-        let path = path.join("/");
-        if path.len() > PATH_BYTES_MAX {
-            return Err(Error::TooMuch { path: place.path.clone(), what: "4,096 bytes of path" });
+        let shown = || self.root.shown(&place.path);
+        let name = EntryName::new(place.name()).map_err(|source| Error::Name { path: shown(), source })?;
+        if place.path.len() > PATH_BYTES_MAX {
+            return Err(Error::TooMuch { path: shown(), what: "4,096 bytes of path" });
         }
-        self.check_portable(&name, &path)?;
-        Ok((name, path))
+        self.check_portable(&name, &place.path)?;
+        Ok(name)
     }
 
     fn check_portable(&mut self, name: &EntryName, path: &str) -> Result<(), Error> {
@@ -128,48 +173,6 @@ impl<'a, 's> Assembly<'a, 's> {
 
     fn last(&mut self) -> &mut Folder {
         self.folders.last_mut().expect("the root folder is closed last, by `finish`")
-    }
-
-    fn link(&mut self, place: &Place, target: Vec<u8>) -> Result<u64, Error> {
-        let (name, path) = self.enter(place)?;
-        let text = String::from_utf8(target).map_err(|_| not_utf8(&place.path))?;
-        self.archive.link(&path, &text).expect("a hasher takes everything");
-        let id = ObjectId::of(text.as_bytes());
-        self.transaction.write_as(id, text.as_bytes(), STRUCTURE)?;
-        let size = text.len() as u64;
-        self.links.insert(path, text);
-        self.last().entries.push(Entry { name, mode: Mode::Link, size, id });
-        Ok(size)
-    }
-
-    fn chunks(
-        &mut self,
-        place: &Place,
-        bytes: &[u8],
-        pieces: Vec<(ObjectId, Range<usize>)>,
-    ) -> Result<(), Error> {
-        let group = group_of(&place.name);
-        for (id, range) in pieces {
-            let chunk = &bytes[range];
-            self.transaction.write_as(id, chunk, group)?;
-            self.pieces.push((ChunkId::new(id), chunk.len() as u64));
-        }
-        if self.pieces.len() as u64 > FILE_CHUNKS_MAX {
-            return Err(Error::TooMuch { path: place.path.clone(), what: "4,194,304 chunks in one file" });
-        }
-        Ok(())
-    }
-
-    fn end_file(&mut self, place: &Place, executable: bool, size: u64) -> Result<(), Error> {
-        let pieces = std::mem::take(&mut self.pieces);
-        let is_blob = pieces.len() > 1;
-        let id = match pieces.as_slice() {
-            [(chunk, _)] => chunk.object(),
-            _ => self.write_all(blob::build(&pieces).into_iter().map(|(id, bytes)| (id.object(), bytes)))?,
-        };
-        let name = entry_name(place)?;
-        self.last().entries.push(Entry { name, mode: Mode::file(executable, is_blob), size, id });
-        Ok(())
     }
 
     /// Writes objects and gives the id of the last.
@@ -201,14 +204,10 @@ impl<'a, 's> Assembly<'a, 's> {
         }
         let (tree, size) = self.close_folder()?;
         crate::links::check(&self.links)?;
-        let (hasher, archive_size) = self.archive.finish().expect("a hasher takes everything");
+        let (hasher, archive_size) = self.archive.finish().expect(HASHER);
         let sha256 = Sha256(hasher.0.finalize().into());
         Ok(Ingested { tree, size, files: self.files, sha256, archive_size, unportable: self.unportable })
     }
-}
-
-fn entry_name(place: &Place) -> Result<EntryName, Error> {
-    EntryName::new(place.name.as_str()).map_err(|source| Error::Name { path: place.path.clone(), source })
 }
 
 fn not_utf8(path: &Path) -> Error {
@@ -217,7 +216,7 @@ fn not_utf8(path: &Path) -> Error {
 }
 
 /// Files of one extension share frames, which makes them smaller (DESIGN 12).
-fn group_of(name: &str) -> u64 {
+pub(crate) fn group_of(name: &str) -> u64 {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let hash = ObjectId::of(extension.as_bytes());
     let (first, _) = hash.as_bytes().split_first_chunk::<8>().expect("an id has 32 bytes");

@@ -1,7 +1,7 @@
 //! From a folder to a tree: walk, cut, hash, look up, compress, one writer.
 //!
 //! ```text
-//! source (1 thread) → cut and hash (all cores) → in order: tar hash, look up, frames → compress (all cores) → file
+//! walk (1 thread) → read, cut, hash (all cores) → in order: tar hash, look up, frames → compress (all cores) → file
 //! ```
 //!
 //! Promises: the tree and the pack depend on the content alone, not on threads, order of files on
@@ -9,6 +9,9 @@
 //! Leaves to others: the manifest, and the release made of the tree (porcelain).
 
 mod assemble;
+mod cache;
+mod read;
+mod rules;
 mod source;
 
 use crate::disk;
@@ -18,6 +21,10 @@ use crate::progress::Progress;
 use crate::release::Sha256;
 use crate::store::transaction::Transaction;
 use assemble::Assembly;
+pub(crate) use assemble::group_of;
+use cache::{Cache, Stamp};
+use read::{Large, Part, Reader, Ready};
+use source::{Place, Source};
 use std::path::{Path, PathBuf};
 
 /// Why a folder could not be taken in.
@@ -136,13 +143,142 @@ pub fn ingest(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Ingested, Error> {
-    let mut assembly = Assembly::new(transaction, options.allow_unportable);
-    let source = source::Source::new(from)?;
-    parallel::ordered(options.jobs, source, source::cut_and_hash, |ready| {
-        for node in ready? {
-            progress.advance(assembly.take(node)?);
+    read_all(transaction, from, options, progress, &mut |_| {})
+}
+
+/// As [`ingest`], but nothing is opened if nothing has changed since the folder was taken in last, which
+/// the file `cache` tells, and the store still has all of it.
+///
+/// # Errors
+/// Those of [`ingest`]. That the cache cannot be written is none.
+pub fn ingest_cached(
+    transaction: &mut Transaction<'_>,
+    from: &Path,
+    cache: &Path,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Ingested, Error> {
+    if let Some(known) = unchanged(transaction, from, cache, options)? {
+        progress.advance(known.size);
+        return Ok(known);
+    }
+    let begun_ns = transaction.begun_ns()?;
+    let mut rows = Vec::new();
+    let ingested = read_all(transaction, from, options, progress, &mut |row| match row {
+        Row::Dir(place) => cache::row_of_folder(&place.path, &mut rows),
+        Row::Link(place, target) => cache::row_of_link(&place.path, target, &mut rows),
+        Row::File(place, stamp) => {
+            cache::row_of_file(&place.path, Some(stamp).filter(|stamp| stamp.is_settled(begun_ns)), &mut rows)
         }
+    })?;
+    let written = disk::write_unsynced(cache, &Cache::encode(&ingested, options.allow_unportable, &rows));
+    drop(written); // where it cannot be kept, the next time takes longer
+    Ok(ingested)
+}
+
+/// What the folder came to when it was read last, if nothing in it has changed.
+fn unchanged(
+    transaction: &Transaction<'_>,
+    from: &Path,
+    cache: &Path,
+    options: Options,
+) -> Result<Option<Ingested>, Error> {
+    let known = disk::try_read(cache, cache::CACHE_BYTES_MAX).ok().flatten().and_then(Cache::decode);
+    let Some(known) = known.filter(|known| known.allow_unportable == options.allow_unportable) else {
+        return Ok(None);
+    };
+    let source = Source::new(from)?;
+    let reader = Reader { root: source.root(), pace: source.pace() };
+    let mut left = known.rows();
+    let look = |batch| reader.look(batch).ok(); // an error is told by the full reading
+    let same = parallel::ordered(options.jobs, source, look, |rows| {
+        left = rows.and_then(|rows| left.strip_prefix(rows.as_slice())).ok_or(())?;
+        Ok::<(), ()>(())
+    });
+    let is_same = same.is_ok() && left.is_empty();
+    Ok((is_same && transaction.has_whole(known.outcome.tree)?).then_some(known.outcome))
+}
+
+/// A node that was taken in, for the cache.
+enum Row<'a> {
+    Dir(&'a Place),
+    Link(&'a Place, &'a [u8]),
+    File(&'a Place, &'a Stamp),
+}
+
+fn read_all(
+    transaction: &mut Transaction<'_>,
+    from: &Path,
+    options: Options,
+    progress: &dyn Progress,
+    note: &mut dyn FnMut(Row<'_>),
+) -> Result<Ingested, Error> {
+    let source = Source::new(from)?;
+    let reader = Reader { root: source.root(), pace: source.pace() };
+    let mut assembly = Assembly::new(transaction, source.root(), options.allow_unportable);
+    parallel::ordered(
+        options.jobs,
+        source,
+        |batch| reader.read(batch),
+        |ready| {
+            for node in ready? {
+                match node {
+                    Ready::Waiting(place) => match reader.open(place)? {
+                        Ready::Large(large) => {
+                            note(Row::File(&large.place, &large.stamp));
+                            stream(&mut assembly, large, options.jobs, progress)?;
+                        }
+                        node => take(&mut assembly, node, note, progress)?,
+                    },
+                    node => take(&mut assembly, node, note, progress)?,
+                }
+            }
+            Ok::<(), Error>(())
+        },
+    )?;
+    assembly.finish()
+}
+
+fn take(
+    assembly: &mut Assembly<'_, '_>,
+    node: Ready,
+    note: &mut dyn FnMut(Row<'_>),
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    match node {
+        Ready::Dir(place) => {
+            note(Row::Dir(&place));
+            assembly.folder(&place)
+        }
+        Ready::Link(place, target) => {
+            note(Row::Link(&place, &target));
+            assembly.link(place, target)
+        }
+        Ready::File(whole) => {
+            note(Row::File(&whole.place, &whole.stamp));
+            assembly.file(&whole)?;
+            progress.advance(whole.stamp.size);
+            Ok(())
+        }
+        Ready::Waiting(_) | Ready::Large(_) => unreachable!("large files are streamed by the caller"),
+    }
+}
+
+/// Takes in a large file: read and cut on one thread, hashed on all.
+fn stream(
+    assembly: &mut Assembly<'_, '_>,
+    large: Large,
+    jobs: usize,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let (place, stamp) = (large.place.clone(), large.stamp);
+    let name = assembly.begin_file(&place, &stamp)?;
+    let hash = |part: Result<Part, Error>| part.map(Part::hash);
+    parallel::ordered(jobs, large, hash, |part| {
+        let (bytes, pieces) = part?;
+        assembly.part(&place, &bytes, &pieces)?;
+        progress.advance(bytes.len() as u64);
         Ok::<(), Error>(())
     })?;
-    assembly.finish()
+    assembly.end_file(name, &stamp)
 }

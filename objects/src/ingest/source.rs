@@ -1,356 +1,305 @@
-//! The reading half of ingest: what there is in a folder, in tree order, in pieces of bounded size.
+//! The walk of ingest: what there is in a folder, in tree order, in batches.
 //!
-//! Small files travel in batches that a worker opens, reads and cuts; large ones are read and cut
-//! here, a few MiB at a time, and only hashed by the workers.
+//! Promises: only names and kinds are asked for here, beneath one opened folder and through no link.
+//! Leaves to others: opening files ([`super::read`]), rules ([`super::rules`]).
 
 use super::Error;
-use crate::chunker;
+use super::rules::{self, Rules};
 use crate::disk::{self, Context};
-use crate::id::ObjectId;
-use crate::limits::{CONFIG_BYTES_MAX, PATH_DEPTH_MAX, RELEASE_FILES_MAX};
-use ignore::{DirEntry, WalkBuilder};
-use std::fs::{File, FileType, Metadata};
-use std::io::{self, Read};
-use std::ops::Range;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use crate::limits::{PATH_DEPTH_MAX, RELEASE_FILES_MAX};
+use rustix::fs::{self as sys, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use std::fs::Metadata;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Files up to this many bytes are read by the workers.
-const SMALL_BYTES: u64 = 1 << 20;
-/// How much of a large file is read at once.
-const PART_BYTES: usize = 2 << 20;
+/// Unpacked bytes a batch aims at.
+pub const BATCH_BYTES: u64 = 1 << 20;
 /// Most nodes in one batch.
-const BATCH_NODES: usize = 128;
-/// Where a folder says what stays out.
-const RULES: &str = ".pkgignore";
+const BATCH_NODES_MAX: u64 = 128;
+/// Fewest, however large the files before were.
+const BATCH_NODES_MIN: u64 = 4;
+
+/// What is taken in: a folder, or the folder that the one file is in.
+pub struct Root {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+impl Root {
+    fn open(path: &Path) -> Result<Root, disk::Error> {
+        let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let handle = sys::open(here, flags, Mode::empty()).map_err(std::io::Error::from);
+        Ok(Root { path: path.to_owned(), handle: handle.doing("open folder", here)? })
+    }
+
+    /// The path of something in it, for messages.
+    pub fn shown(&self, path: &str) -> PathBuf {
+        self.path.join(path)
+    }
+
+    /// Opens something in it, through no link.
+    pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, disk::Error> {
+        let path_or_self = if path.is_empty() { "." } else { path };
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = sys::openat2(&self.handle, path_or_self, flags, Mode::empty(), beneath);
+        opened.map_err(std::io::Error::from).doing("open", &self.shown(path))
+    }
+
+    /// What the system says of something in it; of a link, not of what it leads to.
+    pub fn stat(&self, path: &str) -> Result<sys::Stat, disk::Error> {
+        let stat = sys::statat(&self.handle, path, AtFlags::SYMLINK_NOFOLLOW);
+        stat.map_err(std::io::Error::from).doing("read", &self.shown(path))
+    }
+
+    /// Where a link leads.
+    pub fn read_link(&self, path: &str) -> Result<Vec<u8>, disk::Error> {
+        let target = sys::readlinkat(&self.handle, path, Vec::new()).map_err(std::io::Error::from);
+        Ok(target.doing("read link", &self.shown(path))?.into_bytes())
+    }
+}
 
 /// Something met on the walk. `depth` counts the folders above it, the root's children have 1.
+#[derive(Clone)]
 pub struct Place {
     pub depth: usize,
-    pub path: PathBuf,
-    pub name: String,
+    /// Path in the package.
+    pub path: String,
 }
 
-/// Work for one thread.
-pub enum Work {
-    Batch(Vec<Unread>),
-    Part(Part),
+impl Place {
+    /// The last part of its path.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
 }
 
-/// A small node, not read yet.
+/// Something that is not read yet.
 pub enum Unread {
     Dir(Place),
     Link(Place),
     File(Place),
 }
 
-/// Some of a large file.
-pub struct Part {
-    place: Place,
-    executable: bool,
-    size: u64,
-    first: bool,
-    last: bool,
-    bytes: Vec<u8>,
-    cuts: Vec<Range<usize>>,
+/// How large files were so far, so that batches come out even. It decides nothing but who reads what.
+#[derive(Default)]
+pub struct Pace {
+    files: AtomicU64,
+    bytes: AtomicU64,
 }
 
-/// A node with its chunks cut and hashed.
-pub enum Ready {
-    Dir(Place),
-    Link {
-        place: Place,
-        target: Vec<u8>,
-    },
-    /// A whole file, or a part of one.
-    File {
-        place: Place,
-        executable: bool,
-        size: u64,
-        first: bool,
-        last: bool,
-        bytes: Vec<u8>,
-        pieces: Vec<(ObjectId, Range<usize>)>,
-    },
+impl Pace {
+    /// Notes a file that was read.
+    pub fn note(&self, bytes: u64) {
+        self.files.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    fn batch_nodes(&self) -> usize {
+        let average = self.bytes.load(Relaxed) / self.files.load(Relaxed).max(1);
+        (BATCH_BYTES / average.max(1)).clamp(BATCH_NODES_MIN, BATCH_NODES_MAX) as usize
+    }
 }
 
-/// The work a folder makes, drawn one piece at a time.
+struct Item {
+    name: Vec<u8>,
+    kind: FileType,
+}
+
+struct Level {
+    path: String,
+    items: std::vec::IntoIter<Item>,
+    rules: Option<Arc<Rules>>,
+}
+
+/// The nodes of a package, drawn a batch at a time.
 pub struct Source {
-    root: PathBuf,
-    walk: ignore::Walk,
-    batch: Vec<Unread>,
-    batch_bytes: u64,
-    large: Option<Large>,
+    root: Arc<Root>,
+    pace: Arc<Pace>,
+    levels: Vec<Level>,
     count: u64,
     failed: bool,
-    fault: Fault,
-}
-
-/// Why the rules of a folder cannot be read, as the walk's filter found it.
-type Fault = Arc<Mutex<Option<Error>>>;
-
-struct Large {
-    place: Place,
-    file: File,
-    executable: bool,
-    size: u64,
-    read: u64,
-    rest: Vec<u8>,
 }
 
 impl Source {
-    pub fn new(root: &Path) -> Result<Source, Error> {
-        std::fs::symlink_metadata(root).doing("open", root)?;
-        check_rules(root)?;
-        let fault = Fault::default();
-        let walk_fault = fault.clone();
-        let walk = WalkBuilder::new(root)
-            .standard_filters(false)
-            .add_custom_ignore_filename(RULES)
-            .follow_links(false)
-            .sort_by_file_name(|a, b| a.cmp(b))
-            .filter_entry(move |entry| {
-                entry.depth() == 0 || (!is_tool_folder(entry) && has_good_rules(entry, &walk_fault))
-            })
-            .build();
-        let (batch, large) = (Vec::new(), None);
-        Ok(Source {
-            root: root.to_owned(),
-            walk,
-            batch,
-            batch_bytes: 0,
-            large,
+    pub fn new(from: &Path) -> Result<Source, Error> {
+        let meta = std::fs::symlink_metadata(from).doing("open", from)?;
+        let (root, level) = if meta.is_file() {
+            (Root::open(from.parent().unwrap_or(Path::new("")))?, Some(one_file(from)))
+        } else {
+            check_root(from, &meta)?;
+            (Root::open(from)?, None)
+        };
+        let mut source = Source {
+            root: Arc::new(root),
+            pace: Arc::default(),
+            levels: Vec::new(),
             count: 0,
             failed: false,
-            fault,
-        })
+        };
+        let level = match level {
+            Some(level) => level,
+            None => source.list(String::new(), None)?,
+        };
+        source.levels.push(level);
+        Ok(source)
     }
 
-    fn draw(&mut self) -> Result<Option<Work>, Error> {
-        loop {
-            if let Some(large) = &mut self.large {
-                let part = large.next_part()?;
-                if part.last {
-                    self.large = None;
-                }
-                return Ok(Some(Work::Part(part)));
-            }
-            let next = self.walk.next();
-            if let Some(fault) = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return Err(fault);
-            }
-            let Some(entry) = next else {
-                return Ok(self.take_batch());
+    pub fn root(&self) -> Arc<Root> {
+        self.root.clone()
+    }
+
+    pub fn pace(&self) -> Arc<Pace> {
+        self.pace.clone()
+    }
+
+    fn draw(&mut self) -> Result<Option<Vec<Unread>>, Error> {
+        let nodes_max = self.pace.batch_nodes();
+        let mut batch = Vec::with_capacity(nodes_max);
+        while batch.len() < nodes_max {
+            let Some(level) = self.levels.last_mut() else { break };
+            let Some(item) = level.items.next() else {
+                self.levels.pop();
+                continue;
             };
-            let entry = entry.map_err(|source| Error::Walk { path: self.root.clone(), source })?;
-            if let Some(source) = entry.error() {
-                // A rule passed over might have kept a secret out.
-                return Err(Error::Walk { path: entry.path().to_owned(), source: source.clone() });
-            }
-            if self.take(entry)?
-                && let Some(work) = self.take_batch()
-            {
-                return Ok(Some(work));
+            if let Some(node) = self.take(item)? {
+                batch.push(node);
             }
         }
+        Ok((!batch.is_empty()).then_some(batch))
     }
 
-    /// Adds an entry; true if the batch has to go first.
-    fn take(&mut self, entry: DirEntry) -> Result<bool, Error> {
-        let kind = entry.file_type().ok_or_else(|| Error::Changed { path: entry.path().to_owned() })?;
-        if entry.depth() == 0 && !kind.is_file() {
-            return self.take_root(&entry, kind);
+    /// The node of an item, unless it stays out; a folder's content comes next.
+    fn take(&mut self, item: Item) -> Result<Option<Unread>, Error> {
+        let depth = self.levels.len();
+        let level = self.levels.last().expect("the item is from the last level");
+        let name = std::str::from_utf8(&item.name).map_err(|_| self.not_utf8(level, &item.name));
+        let path = match name {
+            Ok(name) if level.path.is_empty() => name.to_owned(),
+            Ok(name) => format!("{}/{name}", level.path),
+            Err(error) => return if self.left_out_unseen(level, &item) { Ok(None) } else { Err(error) },
+        };
+        let is_folder = item.kind == FileType::Directory;
+        if level.rules.as_ref().is_some_and(|rules| rules.leave_out(&path, is_folder)) {
+            return Ok(None);
         }
-        let place = self.place(entry)?;
-        if kind.is_dir() {
-            self.batch.push(Unread::Dir(place));
-        } else if kind.is_symlink() {
-            self.batch.push(Unread::Link(place));
-        } else if kind.is_file() {
-            let meta = std::fs::symlink_metadata(&place.path).doing("read", &place.path)?;
-            if meta.len() > SMALL_BYTES {
-                self.large = Some(Large::open(place)?);
-                return Ok(true);
-            }
-            self.batch_bytes += meta.len();
-            self.batch.push(Unread::File(place));
-        } else {
-            return Err(Error::Special { path: place.path, what: special_word(kind) });
-        }
-        Ok(self.batch.len() >= BATCH_NODES || self.batch_bytes >= SMALL_BYTES)
-    }
-
-    fn take_root(&mut self, entry: &DirEntry, kind: FileType) -> Result<bool, Error> {
-        let path = entry.path();
-        let is_folder = std::fs::metadata(path).doing("read", path)?.is_dir(); // a link to a folder will do
-        if !is_folder {
-            return Err(Error::Special { path: path.to_owned(), what: special_word(kind) });
-        }
-        Ok(false)
-    }
-
-    fn place(&mut self, entry: DirEntry) -> Result<Place, Error> {
         self.count += 1;
-        let depth = entry.depth().max(1);
-        let too_much = |what| Err(Error::TooMuch { path: entry.path().to_owned(), what });
+        let too_much = |what| Err(Error::TooMuch { path: self.root.shown(&path), what });
         if self.count > RELEASE_FILES_MAX {
             return too_much("2,000,000 files");
         }
         if depth > PATH_DEPTH_MAX {
             return too_much("128 levels of folders");
         }
-        let name = entry.file_name().to_str().ok_or_else(|| Error::Name {
-            path: entry.path().to_owned(),
-            source: crate::name::Error::Format {
-                name: entry.file_name().to_string_lossy().into(),
-                why: "it is not UTF-8",
-            },
-        })?;
-        Ok(Place { depth, name: name.to_owned(), path: entry.path().to_owned() })
+        match item.kind {
+            FileType::Directory => {
+                let rules = level.rules.clone();
+                let below = self.list(path.clone(), rules)?;
+                self.levels.push(below);
+                Ok(Some(Unread::Dir(Place { depth, path })))
+            }
+            FileType::Symlink => Ok(Some(Unread::Link(Place { depth, path }))),
+            FileType::RegularFile => Ok(Some(Unread::File(Place { depth, path }))),
+            kind => Err(Error::Special { path: self.root.shown(&path), what: word(kind) }),
+        }
     }
 
-    fn take_batch(&mut self) -> Option<Work> {
-        self.batch_bytes = 0;
-        let batch = std::mem::take(&mut self.batch);
-        (!batch.is_empty()).then_some(Work::Batch(batch))
+    fn not_utf8(&self, level: &Level, name: &[u8]) -> Error {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let path = self.root.shown(&level.path).join(&name);
+        Error::Name { path, source: crate::name::Error::Format { name, why: "it is not UTF-8" } }
+    }
+
+    /// True if rules keep out a name that cannot be written down.
+    fn left_out_unseen(&self, level: &Level, item: &Item) -> bool {
+        let path = format!("{}/{}", level.path, String::from_utf8_lossy(&item.name));
+        let is_folder = item.kind == FileType::Directory;
+        level.rules.as_ref().is_some_and(|rules| rules.leave_out(path.trim_start_matches('/'), is_folder))
+    }
+
+    fn list(&self, path: String, above: Option<Arc<Rules>>) -> Result<Level, Error> {
+        let shown = self.root.shown(&path);
+        let handle = self.root.open_in(&path, OFlags::DIRECTORY)?;
+        let mut items = Vec::new();
+        let mut has_rules = false;
+        for entry in Dir::new(handle).map_err(std::io::Error::from).doing("list", &shown)? {
+            let entry = entry.map_err(std::io::Error::from).doing("list", &shown)?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => self.kind_of(&path, name)?,
+                kind => kind,
+            };
+            has_rules |= name == rules::FILE_NAME.as_bytes();
+            if kind != FileType::Directory || !rules::is_tool_folder(name) {
+                items.push(Item { name: name.to_owned(), kind });
+            }
+        }
+        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let rules = if has_rules { Some(Rules::read(&self.root, &path, above)?) } else { above };
+        Ok(Level { path, items: items.into_iter(), rules })
+    }
+
+    /// What a file system that does not say so when it lists says when it is asked.
+    fn kind_of(&self, folder: &str, name: &[u8]) -> Result<FileType, Error> {
+        let path = format!("{folder}/{}", String::from_utf8_lossy(name));
+        Ok(FileType::from_raw_mode(self.root.stat(path.trim_start_matches('/'))?.st_mode))
     }
 }
 
+fn one_file(from: &Path) -> Level {
+    use std::os::unix::ffi::OsStrExt;
+    let name = from.file_name().unwrap_or_default().as_bytes().to_owned();
+    let items = vec![Item { name, kind: FileType::RegularFile }];
+    Level { path: String::new(), items: items.into_iter(), rules: None }
+}
+
+/// A root that is no file has to be a folder, or a link to one.
+fn check_root(path: &Path, meta: &Metadata) -> Result<(), Error> {
+    let is_folder = std::fs::metadata(path).doing("read", path)?.is_dir();
+    if is_folder {
+        return Ok(());
+    }
+    Err(Error::Special { path: path.to_owned(), what: special_word(meta.file_type()) })
+}
+
 impl Iterator for Source {
-    type Item = Result<Work, Error>;
+    type Item = Result<Vec<Unread>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;
         }
-        let work = self.draw();
-        self.failed = work.is_err();
-        work.transpose()
+        let batch = self.draw();
+        self.failed = batch.is_err();
+        batch.transpose()
     }
 }
 
-fn is_tool_folder(entry: &DirEntry) -> bool {
-    entry.file_type().is_some_and(|kind| kind.is_dir())
-        && (entry.file_name() == ".git" || entry.file_name() == ".pkgs")
-}
-
-/// True if the walk may enter; if not because of its rules, says so in `fault`.
-fn has_good_rules(entry: &DirEntry, fault: &Fault) -> bool {
-    let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-    let checked = if is_folder { check_rules(entry.path()) } else { Ok(()) };
-    let fits = checked.is_ok();
-    if let Err(error) = checked {
-        *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-    fits
-}
-
-/// Looks at the rules of a folder before the walk does, which would wait for a pipe, read a device
-/// without end, and pass over rules it cannot read.
-fn check_rules(folder: &Path) -> Result<(), Error> {
-    let path = folder.join(RULES);
-    match std::fs::metadata(&path) {
-        Ok(meta) if !meta.is_file() => Err(Error::Special { path, what: special_word(meta.file_type()) }),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
-        other => {
-            other.doing("read", &path)?;
-            let rules = disk::try_read(&path, CONFIG_BYTES_MAX)?.unwrap_or_default();
-            let text = String::from_utf8(rules).map_err(io::Error::other).doing("read", &path);
-            Ok(text.map(drop)?)
-        }
+fn word(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Fifo => "named pipe",
+        FileType::Socket => "socket",
+        FileType::BlockDevice => "block device",
+        FileType::CharacterDevice => "character device",
+        FileType::Directory => "folder, where a file with rules was looked for",
+        _ => "thing of no known kind",
     }
 }
 
-fn special_word(kind: FileType) -> &'static str {
+pub fn special_word(kind: std::fs::FileType) -> &'static str {
     match () {
-        () if kind.is_fifo() => "named pipe",
-        () if kind.is_socket() => "socket",
-        () if kind.is_block_device() => "block device",
-        () if kind.is_char_device() => "character device",
-        () if kind.is_dir() => "folder, where a file with rules was looked for",
-        () => "thing of no known kind",
+        () if kind.is_fifo() => word(FileType::Fifo),
+        () if kind.is_socket() => word(FileType::Socket),
+        () if kind.is_block_device() => word(FileType::BlockDevice),
+        () if kind.is_char_device() => word(FileType::CharacterDevice),
+        () if kind.is_dir() => word(FileType::Directory),
+        () => word(FileType::Unknown),
     }
-}
-
-/// Opens a regular file without following a link or waiting for a pipe that took its place.
-fn open(path: &Path) -> Result<(File, Metadata), Error> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let opened = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
-    let file = opened.doing("open", path)?;
-    let meta = file.metadata().doing("read", path)?;
-    if !meta.is_file() {
-        return Err(Error::Changed { path: path.to_owned() });
-    }
-    Ok((file, meta))
-}
-
-impl Large {
-    fn open(place: Place) -> Result<Large, Error> {
-        let (file, meta) = open(&place.path)?;
-        let executable = meta.mode() & 0o100 != 0;
-        Ok(Large { place, file, executable, size: meta.len(), read: 0, rest: Vec::new() })
-    }
-
-    fn next_part(&mut self) -> Result<Part, Error> {
-        let first = self.read == 0;
-        let mut bytes = std::mem::take(&mut self.rest);
-        let wanted = (PART_BYTES - bytes.len()) as u64;
-        bytes.reserve(wanted as usize);
-        let read = (&mut self.file).take(wanted).read_to_end(&mut bytes);
-        self.read += read.doing("read", &self.place.path)? as u64;
-        let last = self.read >= self.size;
-        let cuts = if last { chunker::chunks(&bytes) } else { chunker::settled_chunks(&bytes) };
-        let end = cuts.last().map_or(0, |cut| cut.end);
-        if self.read > self.size || (!last && bytes.len() < PART_BYTES) {
-            return Err(Error::Changed { path: self.place.path.clone() });
-        }
-        self.rest = bytes.split_off(end);
-        let Place { depth, path, name } = &self.place;
-        let place = Place { depth: *depth, path: path.clone(), name: name.clone() };
-        Ok(Part { place, executable: self.executable, size: self.size, first, last, bytes, cuts })
-    }
-}
-
-/// What a worker does with a piece of work.
-pub fn cut_and_hash(work: Result<Work, Error>) -> Result<Vec<Ready>, Error> {
-    match work? {
-        Work::Batch(nodes) => nodes.into_iter().map(read_node).collect(),
-        Work::Part(part) => {
-            let pieces = hash(&part.bytes, part.cuts);
-            let Part { place, executable, size, first, last, bytes, .. } = part;
-            Ok(vec![Ready::File { place, executable, size, first, last, bytes, pieces }])
-        }
-    }
-}
-
-fn hash(bytes: &[u8], cuts: Vec<Range<usize>>) -> Vec<(ObjectId, Range<usize>)> {
-    cuts.into_iter().map(|cut| (ObjectId::of(&bytes[cut.clone()]), cut)).collect()
-}
-
-fn read_node(node: Unread) -> Result<Ready, Error> {
-    match node {
-        Unread::Dir(place) => Ok(Ready::Dir(place)),
-        Unread::Link(place) => {
-            let target = std::fs::read_link(&place.path).doing("read link", &place.path)?;
-            Ok(Ready::Link { target: target.into_os_string().into_encoded_bytes(), place })
-        }
-        Unread::File(place) => read_small(place),
-    }
-}
-
-fn read_small(place: Place) -> Result<Ready, Error> {
-    let (file, meta) = open(&place.path)?;
-    let size = meta.len();
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    let read: Result<_, disk::Error> =
-        file.take(SMALL_BYTES + 1).read_to_end(&mut bytes).doing("read", &place.path);
-    read?;
-    if bytes.len() as u64 != size {
-        return Err(Error::Changed { path: place.path });
-    }
-    let cuts = chunker::chunks(&bytes);
-    let pieces = hash(&bytes, cuts);
-    let executable = meta.mode() & 0o100 != 0;
-    Ok(Ready::File { place, executable, size, first: true, last: true, bytes, pieces })
 }

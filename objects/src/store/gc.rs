@@ -8,11 +8,12 @@
 use super::Store;
 use super::pack::Pack;
 use super::pack::writer::{Options, PackWriter};
-use crate::disk;
+use crate::disk::{self, Context};
 use crate::id::{ObjectId, PackId};
 use crate::object::Error;
 use crate::time::Timestamp;
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -24,9 +25,9 @@ const SMALL_PACKS_MAX: usize = 8;
 const LIVE_PERCENT_MIN: usize = 80;
 
 /// What is to be kept, and for how long the unreferenced is.
-pub struct Roots<'a> {
+pub struct Roots {
     /// Every object something refers to.
-    pub live: &'a HashSet<ObjectId>,
+    pub live: HashSet<ObjectId>,
     /// Packs younger than this many seconds are left alone.
     pub grace_seconds: u64,
     /// The time now.
@@ -44,6 +45,8 @@ pub struct Plan {
     pub dead_objects: u64,
     /// Bytes of pack files that go without being rewritten.
     pub freed_bytes: u64,
+    /// Every object that stays: the live ones, and what their delta frames build on.
+    pub keep: HashSet<ObjectId>,
 }
 
 impl Plan {
@@ -56,17 +59,20 @@ impl Plan {
 /// Looks at all packs and decides.
 ///
 /// # Errors
-/// If a pack's age or size cannot be read.
-pub fn plan(store: &Store, roots: &Roots<'_>) -> Result<Plan, Error> {
+/// If a pack's age or size cannot be read, or what a delta frame builds on.
+pub fn plan(store: &Store, roots: Roots) -> Result<Plan, Error> {
+    let Roots { live: mut keep, grace_seconds, now } = roots;
+    let young = young(store, grace_seconds, now)?;
+    super::repack::pin_bases(store, &mut keep, &young)?;
     let mut plan = Plan::default();
     let mut small = Vec::new();
     for pack in store.packs() {
         if pack.index().check().is_err() {
             continue; // it hides live objects; fsck names it, and a rebuilt index brings them back
         }
-        let meta = std::fs::metadata(pack.path()).map_err(|e| disk::Error::new("read", pack.path(), e))?;
-        let (total, live) = count(&pack, roots.live);
-        if live < total && is_young(&meta, roots) {
+        let meta = metadata(&pack)?;
+        let (total, live) = count(&pack, &keep);
+        if live < total && young.contains(&pack.id()) {
             continue;
         }
         plan.dead_objects += (total - live) as u64;
@@ -88,7 +94,26 @@ pub fn plan(store: &Store, roots: &Roots<'_>) -> Result<Plan, Error> {
     }
     plan.drop.sort();
     plan.rewrite.sort();
+    plan.keep = keep;
     Ok(plan)
+}
+
+/// The packs that are within the grace period.
+///
+/// # Errors
+/// If a pack's age cannot be read.
+pub fn young(store: &Store, grace_seconds: u64, now: Timestamp) -> Result<HashSet<PackId>, disk::Error> {
+    let mut young = HashSet::new();
+    for pack in store.packs() {
+        if is_young(&metadata(&pack)?, grace_seconds, now) {
+            young.insert(pack.id());
+        }
+    }
+    Ok(young)
+}
+
+fn metadata(pack: &Pack) -> Result<Metadata, disk::Error> {
+    std::fs::metadata(pack.path()).doing("read", pack.path())
 }
 
 fn count(pack: &Pack, live: &HashSet<ObjectId>) -> (usize, usize) {
@@ -96,10 +121,10 @@ fn count(pack: &Pack, live: &HashSet<ObjectId>) -> (usize, usize) {
 }
 
 /// Judged by the file's own time; a clock that was set back makes a pack young, never old.
-fn is_young(meta: &std::fs::Metadata, roots: &Roots<'_>) -> bool {
+fn is_young(meta: &Metadata, grace_seconds: u64, now: Timestamp) -> bool {
     let written = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let written = written.map_or(u64::MAX, |age| age.as_secs());
-    written.saturating_add(roots.grace_seconds) > roots.now.seconds()
+    written.saturating_add(grace_seconds) > now.seconds()
 }
 
 /// Carries a plan out: [`rewrite`], then [`clear`]. The caller holds the repository's exclusive lock,
@@ -107,13 +132,8 @@ fn is_young(meta: &std::fs::Metadata, roots: &Roots<'_>) -> bool {
 ///
 /// # Errors
 /// If an object to be moved is damaged or the disk refuses; nothing is then removed.
-pub fn apply(
-    store: &Store,
-    plan: &Plan,
-    live: &HashSet<ObjectId>,
-    options: Options,
-) -> Result<Option<PackId>, Error> {
-    let new = rewrite(store, plan, live, options)?;
+pub fn apply(store: &Store, plan: &Plan, options: Options) -> Result<Option<PackId>, Error> {
+    let new = rewrite(store, plan, options)?;
     clear(store, plan, new)?;
     Ok(new)
 }
@@ -122,16 +142,11 @@ pub fn apply(
 ///
 /// # Errors
 /// If an object to be moved is damaged or the disk refuses.
-pub fn rewrite(
-    store: &Store,
-    plan: &Plan,
-    live: &HashSet<ObjectId>,
-    options: Options,
-) -> Result<Option<PackId>, Error> {
-    let mut writer = PackWriter::create(&store.staging_folder(), options)?;
+pub fn rewrite(store: &Store, plan: &Plan, options: Options) -> Result<Option<PackId>, Error> {
+    let mut writer = PackWriter::copying(&store.staging_folder(), options)?;
     let mut moved = HashSet::new();
     for pack in store.packs().iter().filter(|pack| plan.rewrite.contains(&pack.id())) {
-        move_live(store, pack, live, &mut moved, &mut writer)?;
+        move_wanted(store, pack, &mut |id| plan.keep.contains(id) && moved.insert(*id), &mut writer)?;
     }
     let new = writer.finish(&store.packs_folder())?;
     store.refresh()?;
@@ -143,43 +158,54 @@ pub fn rewrite(
 /// # Errors
 /// If the disk refuses.
 pub fn clear(store: &Store, plan: &Plan, new: Option<PackId>) -> Result<(), Error> {
-    for id in plan.rewrite.iter().chain(&plan.drop).filter(|id| Some(**id) != new) {
-        remove_pack(store, *id)?;
-    }
+    let leaving: Vec<PackId> =
+        plan.rewrite.iter().chain(&plan.drop).copied().filter(|id| Some(*id) != new).collect();
+    remove_packs(store, &leaving)
+}
+
+/// Removes packs that others stand in for.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn remove_packs(store: &Store, leaving: &[PackId]) -> Result<(), Error> {
+    leaving.iter().try_for_each(|id| remove_pack(store, *id))?;
     store.refresh()
 }
 
 /// The group that objects from broken-up frames share.
 const MOVED: u64 = 1;
 
-/// Adds the live objects of a pack to `writer`; frames that are wholly live go as they are.
-fn move_live(
+/// Adds the wanted objects of a pack to `writer`. Frames that are wanted whole go as they are; a delta
+/// frame only together with all it builds on, so that nothing gets deeper than it was.
+pub(super) fn move_wanted(
     store: &Store,
     pack: &Pack,
-    live: &HashSet<ObjectId>,
-    moved: &mut HashSet<ObjectId>,
+    wants: &mut dyn FnMut(&ObjectId) -> bool,
     writer: &mut PackWriter,
 ) -> Result<(), Error> {
     let ids = pack.index().ids_in_pack_order();
+    let wanted: Vec<bool> = ids.iter().map(wants).collect();
+    let moving: HashSet<&ObjectId> =
+        ids.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(id, _)| id).collect();
     for (number, frame) in pack.table().frames().iter().enumerate() {
         let objects = pack.table().objects_of(number);
-        let ids = &ids[objects.start as usize..objects.end as usize];
-        let wanted: Vec<bool> = ids.iter().map(|id| live.contains(id) && moved.insert(*id)).collect();
+        let range = objects.start as usize..objects.end as usize;
+        let (ids, wanted) = (&ids[range.clone()], &wanted[range]);
         if !wanted.contains(&true) {
             continue;
         }
         // Each object is checked, or an index that lies would have the good copy elsewhere removed.
         let raw = Arc::new(store.read_frame(pack, number)?);
-        let checked =
-            objects.zip(ids).zip(&wanted).filter(|(_, wanted)| **wanted).map(|((object, id), _)| {
-                pack.object(&raw, &pack.table().place(object), id).map(|bytes| (*id, bytes))
-            });
+        let checked = objects.zip(ids).zip(wanted).filter(|(_, wanted)| **wanted).map(|((object, id), _)| {
+            pack.object(&raw, &pack.table().place(object), id).map(|bytes| (*id, bytes))
+        });
         let checked = checked.collect::<Result<Vec<_>, Error>>()?;
-        if frame.base.is_empty() && checked.len() == ids.len() {
+        let base = super::pack::base_objects(&frame.base, store)?;
+        if checked.len() == ids.len() && base.iter().all(|id| moving.contains(id)) {
             writer.add_frame(frame.clone(), pack.stored_frame(number)?, ids)?;
             continue;
         }
-        checked.iter().try_for_each(|(id, bytes)| writer.add(*id, bytes, MOVED))?;
+        checked.iter().try_for_each(|(id, bytes)| writer.add(*id, bytes, MOVED).map(drop))?;
     }
     Ok(())
 }
@@ -188,7 +214,8 @@ fn move_live(
 fn remove_pack(store: &Store, id: PackId) -> Result<(), disk::Error> {
     let folder = store.packs_folder();
     disk::remove(&folder.join(super::pack::file_name(id)))?;
-    disk::remove(&folder.join(super::pack::index_name(id)))
+    disk::remove(&folder.join(super::pack::index_name(id)))?;
+    disk::remove(&folder.join(super::pack::sketches_name(id)))
 }
 
 /// Removes what killed writers left in the staging folder. What a living one writes is kept.

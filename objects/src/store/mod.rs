@@ -2,19 +2,23 @@
 //!
 //! Promises: an object that is handed out hashes to its id; readers never lock and never see half
 //! a pack. Among several copies of an object the first that is whole is taken (SEC-031).
-//! Leaves to others: adding objects ([`transaction`]), dropping them ([`gc`]).
+//! Leaves to others: adding objects ([`transaction`]), dropping them ([`gc`]), making them smaller
+//! ([`repack`]).
 
 pub mod gc;
+mod multi;
 pub mod pack;
+pub mod repack;
 pub mod transaction;
 
 use crate::disk;
 use crate::id::{ObjectId, PackId, Prefix};
 use crate::limits::{DELTA_DEPTH_MAX, DELTA_FRAMES_MAX};
 use crate::object::{Bytes, Error, Exists, Find};
+use multi::Multi;
 use pack::Pack;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -23,12 +27,24 @@ const CACHED_FRAMES: usize = 32;
 /// Bytes of them.
 const CACHED_BYTES: usize = 32 << 20;
 
+/// A pack that was opened, or why it could not be.
+type Opened = (PackId, Result<Pack, Error>);
+
 type CachedFrame = ((PackId, usize), Arc<Vec<u8>>);
+
+/// The open packs, and where to look first.
+#[derive(Default)]
+struct Packs {
+    all: Vec<Arc<Pack>>,
+    multi: Option<Multi>,
+    /// Those that the multi-pack index does not speak of.
+    beside: Vec<Arc<Pack>>,
+}
 
 /// The objects of one repository.
 pub struct Store {
     root: PathBuf,
-    packs: RwLock<Vec<Arc<Pack>>>,
+    packs: RwLock<Packs>,
     broken: RwLock<BTreeMap<PackId, String>>,
     cache: Mutex<VecDeque<CachedFrame>>,
 }
@@ -79,31 +95,88 @@ impl Store {
     pub fn refresh(&self) -> Result<(), Error> {
         let folder = self.packs_folder();
         let present = pack_ids(&folder)?;
+        let lost = |id: &PackId| !folder.join(pack::index_name(*id)).exists();
+        // Those whose index is lost come last: what they build on may lie in the others.
+        let (lost, whole): (Vec<PackId>, Vec<PackId>) = present.iter().copied().partition(lost);
+        let mut opened = self.open_packs(&folder, &whole)?;
+        if !lost.is_empty() {
+            self.keep(&present, std::mem::take(&mut opened));
+            opened = self.open_packs(&folder, &lost)?;
+        }
+        self.keep(&present, opened);
+        Ok(())
+    }
+
+    /// Opens those of `ids` that are not open yet. What this process lacks is no fault of a pack.
+    fn open_packs(&self, folder: &Path, ids: &[PackId]) -> Result<Vec<Opened>, Error> {
+        let open: HashSet<PackId> = self.packs().iter().map(|pack| pack.id()).collect();
+        let new = ids.iter().filter(|id| !open.contains(id));
+        new.map(|id| match Pack::open(folder, *id, &Here(self)) {
+            Err(Error::Disk(error)) if is_ours(&error) => Err(error.into()),
+            opened => Ok((*id, opened)),
+        })
+        .collect()
+    }
+
+    /// Takes over what was opened, and lets go of what is no longer `present`.
+    fn keep(&self, present: &[PackId], opened: Vec<Opened>) {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         let mut broken = self.broken.write().unwrap_or_else(PoisonError::into_inner);
-        packs.retain(|pack| present.contains(&pack.id()));
+        let before = packs.all.len();
+        packs.all.retain(|pack| present.contains(&pack.id()));
+        let mut is_same = packs.all.len() == before;
         broken.retain(|id, _| present.contains(id));
-        for id in present {
-            if packs.iter().any(|pack| pack.id() == id) {
-                continue;
-            }
-            match Pack::open(&folder, id) {
-                Ok(pack) => {
+        for (id, result) in opened {
+            match result {
+                Ok(pack) if packs.all.iter().all(|open| open.id() != id) => {
                     broken.remove(&id);
-                    packs.push(Arc::new(pack));
+                    packs.all.push(Arc::new(pack));
+                    is_same = false;
                 }
-                Err(Error::Disk(error)) if is_ours(&error) => return Err(error.into()),
+                Ok(_) => {} // another thread was first
                 Err(error) => {
                     broken.insert(id, chain(&error));
                 }
             }
         }
+        if !is_same {
+            self.look_up_through_multi_index(&mut packs);
+        }
+    }
+
+    fn look_up_through_multi_index(&self, packs: &mut Packs) {
+        packs.multi = Multi::open(&self.multi_index_path(), &packs.all);
+        let covers = |pack: &&Arc<Pack>| packs.multi.as_ref().is_some_and(|multi| multi.covers(pack.id()));
+        packs.beside = packs.all.iter().filter(|pack| !covers(pack)).cloned().collect();
+    }
+
+    fn multi_index_path(&self) -> PathBuf {
+        self.info_folder().join("multi-index")
+    }
+
+    /// Writes the index over all packs, if they are more than a few.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write_multi_index(&self) -> Result<(), Error> {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        multi::write(&self.multi_index_path(), &packs.all)?;
+        self.look_up_through_multi_index(&mut packs);
         Ok(())
+    }
+
+    /// Why the index over several packs is not as it has to be, if there is one.
+    pub fn check_multi_index(&self) -> Option<String> {
+        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        match &packs.multi {
+            Some(multi) => multi.index.check(&packs.all).err(),
+            None => self.multi_index_path().exists().then(|| "it is malformed".to_owned()),
+        }
     }
 
     /// The open packs.
     pub fn packs(&self) -> Vec<Arc<Pack>> {
-        self.packs.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.packs.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     /// The packs that could not be opened, and why.
@@ -114,7 +187,9 @@ impl Store {
     /// Where `id` lies: a pack, and the object's number in it.
     pub fn locate(&self, id: &ObjectId) -> Option<(Arc<Pack>, u32)> {
         let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
-        packs.iter().find_map(|pack| pack.index().number(id).map(|number| (pack.clone(), number)))
+        let listed = packs.multi.as_ref().and_then(|multi| multi.locate(id));
+        let number = |pack: &Arc<Pack>| pack.index().number(id).map(|number| (pack.clone(), number));
+        listed.or_else(|| packs.beside.iter().find_map(number))
     }
 
     /// Frame `number` of `pack`, unpacked, from the cache if it was read lately.
@@ -154,7 +229,7 @@ impl Store {
         }
         FRAMES.set(frames + 1);
         DEPTH.set(depth + 1);
-        let frame = pack.frame(number, self);
+        let frame = pack.frame(number, &Near { store: self, pack });
         DEPTH.set(depth);
         frame
     }
@@ -190,6 +265,11 @@ impl Store {
 
     fn find_among(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
         let mut damage = None;
+        if let Some((pack, number)) = self.locate(id)
+            && let Ok(bytes) = self.read_from(&pack, number, id)
+        {
+            return Ok(Some(bytes));
+        }
         for pack in self.packs() {
             let Some(number) = pack.index().number(id) else { continue };
             match self.read_from(&pack, number, id) {
@@ -208,6 +288,31 @@ impl Find for Store {
         }
         self.refresh()?; // another process may have written, mended or consolidated meanwhile
         self.find_among(id)
+    }
+}
+
+/// A store as a delta frame sees it: what its own pack holds is taken from there, so that the depth it
+/// was written with is the depth it is read with.
+struct Near<'a> {
+    store: &'a Store,
+    pack: &'a Pack,
+}
+
+impl Find for Near<'_> {
+    fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
+        match self.pack.index().number(id).map(|number| self.store.read_from(self.pack, number, id)) {
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            _ => self.store.try_find(id),
+        }
+    }
+}
+
+/// A store as it was last looked at.
+struct Here<'a>(&'a Store);
+
+impl Find for Here<'_> {
+    fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
+        self.0.find_among(id)
     }
 }
 

@@ -8,8 +8,9 @@ use super::Store;
 use super::pack::table::Frame;
 use super::pack::writer::{Options, PackWriter};
 use crate::disk;
-use crate::id::{ObjectId, PackId};
-use crate::object::Exists;
+use crate::id::{ObjectId, PackId, TreeId};
+use crate::object::{Error, Exists};
+use crate::walk;
 use std::collections::HashSet;
 
 /// Objects on their way into a store.
@@ -87,6 +88,26 @@ impl Transaction<'_> {
         self.bytes += u64::from(frame.raw);
         self.writer.add_frame(frame.clone(), stored, ids)?;
         Ok(None)
+    }
+
+    /// When it was begun, by the clock of the store's disk, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// If the disk does not say.
+    pub fn begun_ns(&self) -> Result<i128, disk::Error> {
+        self.writer.begun_ns()
+    }
+
+    /// True if the tree and everything below it is in the store or this transaction.
+    ///
+    /// # Errors
+    /// If it is here and damaged.
+    pub fn has_whole(&self, tree: TreeId) -> Result<bool, Error> {
+        match walk::closure(self.store, tree, &mut HashSet::new()) {
+            Ok(closure) => Ok(closure.chunks.iter().all(|(chunk, _)| self.contains(&chunk.object()))),
+            Err(Error::Missing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// How many objects were added.

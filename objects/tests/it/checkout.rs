@@ -97,7 +97,7 @@ fn everything_comes_out_as_it_went_in() {
     let ingested = repository.ingest(source.path());
     for jobs in [1, 8] {
         let scene = Scene::within(TempDir::new_in(&fast).unwrap());
-        let options = Options { jobs, files_max: ingested.files };
+        let options = Options { jobs, files_max: ingested.files, ..Options::default() };
         let totals =
             checkout::checkout(repository.store(), ingested.tree, &scene.target(), options, &Silent).unwrap();
         assert_eq!((totals.files, totals.bytes), (ingested.files, ingested.size));
@@ -385,4 +385,18 @@ fn a_plan_is_bounded() {
     let root = TreeId::new(repository.add(&[literally::tree(rows.collect())])[0]);
     let scene = Scene::new();
     assert_eq!(write_out(&repository, root, &scene.target()).unwrap_err().code(), "E-LIMIT");
+}
+
+/// What was written is read back and hashed; the checkout is the same.
+#[test]
+fn a_verified_checkout_is_a_checkout() {
+    let files = Files::new().file("a", "one").dir("empty").file("deep/er/b", Random::new(3).bytes(300_000));
+    let folder = tempdir().unwrap();
+    files.exec("run", "#!").link("l", "a").file("nothing", "").write(folder.path());
+    let repository = TempRepository::new();
+    let tree = repository.ingest(folder.path()).tree;
+    let out = tempdir().unwrap();
+    let options = Options { verify: true, ..Options::default() };
+    checkout::checkout(repository.store(), tree, out.path(), options, &Silent).unwrap();
+    assert_eq!(TempRepository::new().ingest(out.path()).tree, tree);
 }

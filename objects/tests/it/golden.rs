@@ -367,13 +367,13 @@ fn packs_of_format_1_are_read() {
                 assert_eq!(*store.find(Kind::Chunk, &ObjectId::of(object)).unwrap(), **object);
             }
             assert_eq!(std::fs::read(store.packs_folder().join(index_name(id))).unwrap(), index);
-            let opened = Pack::open(&store.packs_folder(), id).unwrap();
+            let opened = Pack::open(&store.packs_folder(), id, &store).unwrap();
             let (fresh, _) = packed(&objects);
             let again = TempRepository::new();
             let fresh_len = objects::store::pack::table::table_len(fresh.last_chunk().unwrap()).unwrap();
             let fresh_id = PackId::new(ObjectId::of(&fresh[fresh.len() - fresh_len - 44..fresh.len() - 44]));
             again.plant(fresh_id, &fresh, None);
-            let fresh = Pack::open(&again.store().packs_folder(), fresh_id).unwrap();
+            let fresh = Pack::open(&again.store().packs_folder(), fresh_id, again.store()).unwrap();
             let shape = |pack: &Pack| -> Vec<_> {
                 pack.table()
                     .frames()

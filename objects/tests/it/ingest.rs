@@ -3,13 +3,14 @@
 
 use objects::archive;
 use objects::id::ObjectId;
-use objects::ingest::{Error, Ingested, Options, ingest};
+use objects::ingest::{Error, Ingested, Options, ingest, ingest_cached};
 use objects::links;
 use objects::progress::Silent;
 use objects::store::pack::writer;
 use objects::testing::{Files, Random, TempRepository, snapshot, snapshot_of_store};
 use objects::tree::Mode;
 use objects::walk;
+use rustix::fs::inotify;
 use sha2::Digest;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -408,4 +409,111 @@ fn a_file_that_changes_is_told() {
     let progress = Grows(&large, false.into());
     let error = ingest(&mut transaction, folder.path(), Options::default(), &progress).unwrap_err();
     assert!(matches!(error, Error::Changed { .. }), "{error}");
+}
+
+/// Takes `folder` in with a stat cache; gives the outcome, and which files were opened meanwhile.
+fn cached(repository: &TempRepository, folder: &Path, cache: &Path) -> (Ingested, usize) {
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    for folder in [folder.to_owned(), folder.join("src")] {
+        inotify::add_watch(&watch, folder, inotify::WatchFlags::OPEN).unwrap();
+    }
+    let mut transaction = repository.store().transaction(writer::Options::default()).unwrap();
+    let ingested = ingest_cached(&mut transaction, folder, cache, Options::default(), &Silent).unwrap();
+    transaction.commit().unwrap();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4_096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut opened = 0;
+    while let Ok(event) = events.next() {
+        opened += usize::from(!event.events().contains(inotify::ReadFlags::ISDIR));
+    }
+    (ingested, opened)
+}
+
+/// Waits until the disk's clock has moved on, so that a later write shows in a file's times.
+fn let_the_clock_tick(beside: &Path) {
+    let probe = beside.join("probe");
+    let begun = std::time::Instant::now();
+    let first = write_probe(&probe);
+    while write_probe(&probe) < first + Duration::from_millis(50) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the disk's clock stands still");
+    }
+}
+
+fn write_probe(path: &Path) -> std::time::SystemTime {
+    std::fs::write(path, "").unwrap();
+    std::fs::metadata(path).unwrap().modified().unwrap()
+}
+
+/// A folder, a repository and a cache that knows the folder.
+fn known() -> (TempDir, TempRepository, Ingested) {
+    let scene = tempdir().unwrap();
+    let folder = scene.path().join("folder");
+    let files = Files::new().file("a.txt", "one").file("src/b.rs", "fn b() {}").exec("src/run", "#!");
+    files.link("src/l", "b.rs").file("src/c.rs", Random::new(2).bytes(100_000)).write(&folder);
+    let_the_clock_tick(scene.path());
+    let repository = TempRepository::new();
+    let (first, opened) = cached(&repository, &folder, &scene.path().join("cache"));
+    assert_eq!(opened, 4);
+    (scene, repository, first)
+}
+
+/// DESIGN 4: unchanged files are not opened; what they come to is the same.
+#[test]
+fn an_unchanged_folder_is_not_read_again() {
+    let (scene, repository, first) = known();
+    let (again, opened) = cached(&repository, &scene.path().join("folder"), &scene.path().join("cache"));
+    assert_eq!((again, opened), (first, 0));
+}
+
+/// Whatever changes is seen: content of the same size, the exec bit, names, links, rules, and a store
+/// that has lost the tree.
+#[test]
+fn every_change_is_seen_through_the_cache() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 8] = [
+        ("content", |folder| std::fs::write(folder.join("a.txt"), "two").unwrap()),
+        ("exec bit", |folder| {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(folder.join("src/b.rs"), mode).unwrap();
+        }),
+        ("new file", |folder| std::fs::write(folder.join("src/z"), "").unwrap()),
+        ("lost file", |folder| std::fs::remove_file(folder.join("a.txt")).unwrap()),
+        ("renamed", |folder| std::fs::rename(folder.join("a.txt"), folder.join("b.txt")).unwrap()),
+        ("link", |folder| {
+            std::fs::remove_file(folder.join("src/l")).unwrap();
+            std::os::unix::fs::symlink("c.rs", folder.join("src/l")).unwrap();
+        }),
+        ("file for a folder", |folder| {
+            std::fs::remove_dir_all(folder.join("src")).unwrap();
+            std::fs::create_dir(folder.join("src")).unwrap();
+        }),
+        ("rules", |folder| std::fs::write(folder.join(".pkgignore"), "a.txt\n").unwrap()),
+    ];
+    for (what, change) in changes {
+        let (scene, repository, first) = known();
+        let folder = scene.path().join("folder");
+        change(&folder);
+        let (changed, _) = cached(&repository, &folder, &scene.path().join("cache"));
+        assert_ne!(changed.tree, first.tree, "{what}");
+        assert_eq!(changed, TempRepository::new().ingest(&folder), "{what}");
+    }
+}
+
+/// REL-022: a cache that is lost, damaged, or of a tree that is no longer here costs a reading.
+#[test]
+fn a_cache_is_never_needed() {
+    let (scene, repository, first) = known();
+    let (folder, cache) = (scene.path().join("folder"), scene.path().join("cache"));
+    let bytes = std::fs::read(&cache).unwrap();
+    let mut random = Random::new(8);
+    for _ in 0..60 {
+        let damage = objects::testing::Damage::random(&mut random, &bytes);
+        std::fs::write(&cache, damage.of(&bytes).unwrap_or_default()).unwrap();
+        assert_eq!(cached(&repository, &folder, &cache).0, first, "{damage:?}");
+    }
+    let elsewhere = TempRepository::new();
+    let (again, opened) = cached(&elsewhere, &folder, &cache);
+    assert_eq!((again, opened), (first, 4));
+    assert_eq!(elsewhere.store().packs().len(), 1);
 }

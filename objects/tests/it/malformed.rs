@@ -229,7 +229,8 @@ fn refusal(kind: &str, bytes: &[u8], pack: PackId) -> String {
         "pack" => {
             let repository = TempRepository::new();
             repository.plant(pack, bytes, None);
-            let opened = objects::store::pack::Pack::open(&repository.store().packs_folder(), pack);
+            let store = repository.store();
+            let opened = objects::store::pack::Pack::open(&store.packs_folder(), pack, store);
             opened.map_or_else(|error| error.code().into(), |_| accepted())
         }
         other => panic!("nothing reads {other}"),

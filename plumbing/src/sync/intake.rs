@@ -181,6 +181,23 @@ impl<'s> Intake<'s> {
         Ok(())
     }
 
+    /// Takes the objects of a frame that the caller has checked and unpacked to `raw`.
+    ///
+    /// # Errors
+    /// As [`Intake::take`].
+    pub fn take_unpacked(
+        &mut self,
+        from: &str,
+        frame: &Frame,
+        raw: &[u8],
+        strangers: Strangers,
+    ) -> Result<(), Error> {
+        for bytes in objects_in(frame, raw) {
+            self.take_object(from, bytes, ObjectId::of(bytes), false, strangers)?;
+        }
+        Ok(())
+    }
+
     /// Takes one object of a frame. Parents come before children, so what is expected grows on the way.
     fn take_object(
         &mut self,

@@ -8,6 +8,7 @@
 
 use super::intake::{Intake, STORED_BYTES_MAX, Strangers};
 use super::message::malformed;
+use super::reach::Reach;
 use super::{Error, Source};
 use crate::transport::{Bare, Key};
 use objects::id::{ObjectId, PackId, StatementId, TreeId};
@@ -17,7 +18,9 @@ use objects::progress::Progress;
 use objects::repository::{PACK_LIST_KEY, SUMMARY_KEY, pack_index_key, pack_key};
 use objects::signed::Envelope;
 use objects::store::pack::index::Index;
+use objects::store::pack::table::Frame;
 use objects::summary::Summary;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,13 +114,25 @@ impl Mirror {
         Ok(frames)
     }
 
-    /// Reads frames of a pack in merged ranges and hands them over.
-    fn bring_frames(
+    /// Where an object lies: its pack, frame, and range in it. Indexes are read until it is found.
+    pub(super) fn place(&self, id: &ObjectId) -> Result<Option<(PackId, usize, Range<usize>)>, Error> {
+        for pack in self.pack_list()?.iter() {
+            let index = self.index(pack)?;
+            if let Some(number) = index.number(id) {
+                let place = index.table().place(number);
+                return Ok(Some((pack.id, place.frame, place.range)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads frames of a pack in merged ranges and hands over each one's row and stored bytes, once
+    /// these have the hash that the row says.
+    pub(super) fn read_frames(
         &self,
-        intake: &mut Intake<'_>,
         pack: PackId,
         frames: &BTreeSet<usize>,
-        progress: &dyn Progress,
+        take: &mut TakeFrame<'_>,
     ) -> Result<(), Error> {
         let from = self.name();
         let index = self.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(&pack).cloned();
@@ -128,14 +143,50 @@ impl Mirror {
                 return Err(malformed(&from, format_args!("{key} states a frame that is too large")));
             }
             let bytes = self.bare.read_range(&key, range.clone())?;
-            progress.advance(bytes.len() as u64);
             for (number, stored) in run {
                 let part = &bytes[(stored.start - range.start) as usize..(stored.end - range.start) as usize];
                 let row = &index.table().frames()[number];
-                intake.take(&from, row, part.to_vec(), Strangers::Ignore)?;
+                if ObjectId::of(part) != row.hash {
+                    let reason =
+                        format!("the bytes of frame {number} of {key} have another hash than it says");
+                    return Err(Error::Frame { from, reason });
+                }
+                take(number, row, part)?;
             }
         }
         Ok(())
+    }
+
+    /// Reads frames of a pack and hands them to the intake; a delta frame is unpacked here, since what
+    /// it builds on may be nowhere but in the mirror.
+    fn bring_frames(
+        &self,
+        intake: &mut Intake<'_>,
+        pack: PackId,
+        frames: &BTreeSet<usize>,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let from = self.name();
+        let kept = RefCell::default();
+        let read = |bytes| progress.advance(bytes);
+        self.read_frames(pack, frames, &mut |_, row, stored| {
+            read(stored.len() as u64);
+            if row.base.is_empty() {
+                return intake.take(&from, row, stored.to_vec(), Strangers::Ignore);
+            }
+            row.check().map_err(|reason| Error::Frame { from: from.clone(), reason })?;
+            let reach = Reach {
+                mirror: self,
+                intake,
+                kept: &kept,
+                read: &read,
+                depth: Cell::new(0),
+                frames: Cell::new(0),
+                fault: RefCell::default(),
+            };
+            let raw = reach.open(row, stored)?;
+            intake.take_unpacked(&from, row, &raw, Strangers::Ignore)
+        })
     }
 
     /// Brings the frames that hold `ids`; false if none of them is here.
@@ -152,6 +203,9 @@ impl Mirror {
         Ok(!frames.is_empty())
     }
 }
+
+/// Takes a frame's number, its row, and its stored bytes.
+type TakeFrame<'t> = dyn FnMut(usize, &Frame, &[u8]) -> Result<(), Error> + 't;
 
 /// A frame's number, and its bytes in the pack.
 type Placed = (usize, Range<u64>);

@@ -11,12 +11,12 @@
 //! (L-R1). A source that sends something else is named and dropped, and the next one is asked.
 //! Leaves to others: whether what arrived is to be believed (`trust`). The two never meet.
 
-pub mod delta;
 pub mod intake;
 pub mod message;
 pub mod mirror;
 pub mod peer;
 pub mod push;
+mod reach;
 pub mod send;
 pub mod serve;
 

@@ -7,15 +7,15 @@
 //! Leaves to others: who may have it.
 
 use super::Error;
-use super::delta::{self, Segment};
 use super::message;
 use objects::blob::Piece;
+use objects::delta::{self, Segment};
 use objects::id::{ObjectId, TreeId};
-use objects::limits::{FRAME_BYTES, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX};
+use objects::limits::FRAME_BYTES;
 use objects::object::{Error as ObjectError, Find, Kind};
 use objects::parallel;
 use objects::store::Store;
-use objects::store::pack::table::{Base, BaseOf, Frame};
+use objects::store::pack::table::{Base, Frame};
 use objects::store::pack::{Pack, frame, gather, open_frame, writer};
 use objects::walk::{self, Closure};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -96,21 +96,10 @@ impl Offer<'_> {
         self.haves.iter().filter(|tree| distinct.insert(**tree)).filter(whole).copied().collect()
     }
 
-    /// The old trees and blobs that are not in the new tree: what the new ones replaced.
     fn structure_base(&self, old: &Closure) -> Result<Vec<Base>, Error> {
         let mut still = HashSet::new();
         walk::closure(self.store, self.tree, &mut still)?;
-        let mut base = Vec::new();
-        let mut total = 0;
-        for (_, id) in old.structure.iter().filter(|object| !still.contains(object)) {
-            let len = self.store.find(Kind::Tree, id)?.len() as u64;
-            total += len;
-            if total > (PREFIX_BYTES_MAX / 4) as u64 || base.len() >= PREFIX_RANGES_MAX / 4 {
-                break;
-            }
-            base.push(Base { of: BaseOf::Object, id: *id, start: 0, len });
-        }
-        Ok(base)
+        Ok(delta::structure_base(self.store, old, &still)?)
     }
 
     /// Structure keeps its order, so that parents come first; frames of at most 1 MiB.

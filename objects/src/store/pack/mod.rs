@@ -5,11 +5,12 @@
 
 pub mod frame;
 pub mod index;
+mod rebuild;
 pub mod table;
 pub mod writer;
 
-use crate::blob::Piece;
-use crate::disk::{self, Context, Mapped};
+use crate::blob::{Blob, Piece};
+use crate::disk::{Context, Mapped};
 use crate::id::{BlobId, ObjectId, PackId};
 use crate::object::{Bytes, Error, Find, Kind};
 use index::Index;
@@ -37,17 +38,23 @@ pub fn index_name(id: PackId) -> String {
     format!("{}.idx", id.to_hex())
 }
 
+/// The file name of the sketches of pack `id` ([`crate::similar`]).
+pub fn sketches_name(id: PackId) -> String {
+    format!("{}.sim", id.to_hex())
+}
+
 impl Pack {
-    /// Opens the pack `id` in `folder`; rebuilds its index if that is lost.
+    /// Opens the pack `id` in `folder`; rebuilds its index if that is lost, with what its delta frames
+    /// build on from `elsewhere`.
     ///
     /// # Errors
     /// `Damaged` if pack or index do not have their form, `Disk` if the disk refuses.
-    pub fn open(folder: &Path, id: PackId) -> Result<Pack, Error> {
+    pub fn open(folder: &Path, id: PackId, elsewhere: &dyn Find) -> Result<Pack, Error> {
         let path = folder.join(file_name(id));
         let index_path = folder.join(index_name(id));
         let file = File::open(&path).doing("open", &path)?;
         if !index_path.exists() {
-            rebuild_index(&file, &path, id, &index_path)?;
+            rebuild::rebuild_index(&file, &path, id, &index_path, elsewhere)?;
         }
         let index = Index::open(Mapped::open(&index_path)?, id).map_err(|r| damaged(&index_path, r))?;
         let length = file.metadata().doing("read", &path)?.len();
@@ -168,6 +175,39 @@ pub fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>,
     Ok(Ok(prefix))
 }
 
+/// The objects that the bytes of a prefix are read from: those named, and of blobs the runs and chunks
+/// that lie in the range.
+///
+/// # Errors
+/// If a blob cannot be read.
+pub fn base_objects(base: &[Base], from: &dyn Find) -> Result<Vec<ObjectId>, Error> {
+    let mut objects = Vec::new();
+    let mut last: Option<(ObjectId, Vec<Piece>)> = None;
+    for part in base {
+        let is_new = objects.last() != Some(&part.id);
+        if part.of == BaseOf::Object {
+            objects.extend(is_new.then_some(part.id));
+            continue;
+        }
+        if last.as_ref().is_none_or(|(id, _)| *id != part.id) {
+            let blob = BlobId::new(part.id);
+            objects.push(part.id);
+            if let Blob::Fan { runs, .. } = crate::walk::blob(from, blob)? {
+                objects.extend(runs.iter().map(|run| run.0.object()));
+            }
+            last = Some((part.id, crate::walk::blob_pieces(from, blob)?));
+        }
+        let (mut at, end) = (0u64, part.start.saturating_add(part.len));
+        for (chunk, len) in last.as_ref().map_or(&[][..], |(_, pieces)| pieces) {
+            if at < end && at + len > part.start {
+                objects.push(chunk.object());
+            }
+            at += len;
+        }
+    }
+    Ok(objects)
+}
+
 /// Reads the table at the end of a pack file.
 ///
 /// # Errors
@@ -182,33 +222,6 @@ pub fn read_table(file: &File, path: &Path) -> Result<Table, Error> {
     let mut tail = vec![0; tail_len];
     file.read_exact_at(&mut tail, start).doing("read", path)?;
     table::decode_tail(&tail, length).map_err(|r| damaged(path, r))
-}
-
-fn rebuild_index(file: &File, path: &Path, id: PackId, index_path: &Path) -> Result<(), Error> {
-    let table = read_table(file, path)?;
-    if table.pack_id() != id {
-        return Err(damaged(path, "its table has another hash than its name".into()));
-    }
-    let ids = hash_objects(file, path, &table)?;
-    Ok(disk::write_whole(index_path, &index::encode(&table, &ids))?)
-}
-
-/// The ids of all objects of a pack of plain frames, by unpacking and hashing them.
-fn hash_objects(file: &File, path: &Path, table: &Table) -> Result<Vec<ObjectId>, Error> {
-    struct Nowhere;
-    impl Find for Nowhere {
-        fn try_find(&self, _: &ObjectId) -> Result<Option<Bytes>, Error> {
-            Ok(None)
-        }
-    }
-    let mut ids = Vec::with_capacity(table.objects() as usize);
-    for (number, frame) in table.frames().iter().enumerate() {
-        let mut stored = vec![0; frame.stored as usize];
-        file.read_exact_at(&mut stored, table.stored_range(number).start).doing("read", path)?;
-        let raw = open_frame(frame, &stored, &Nowhere)?.map_err(|r| damaged(path, r))?;
-        ids.extend(objects_in(frame, &raw).map(ObjectId::of));
-    }
-    Ok(ids)
 }
 
 /// The objects of an unpacked frame, in order.

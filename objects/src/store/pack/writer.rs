@@ -11,15 +11,18 @@ use crate::codec;
 use crate::disk::{self, Context, Scratch};
 use crate::id::{ObjectId, PackId};
 use crate::limits::{FRAME_BYTES, OBJECT_BYTES_MAX};
+use crate::object::Bytes;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 const PART: &str = ".part";
+const COPY: &str = ".copy";
 const FRAMES: &str = ".frames";
 
 /// How a pack is written.
@@ -43,9 +46,15 @@ pub const STRUCTURE: u64 = 0;
 /// The lowest level of their frames: they are few bytes beside the content, but names and ids are read
 /// by every client.
 const STRUCTURE_LEVEL: i32 = 9;
+/// The lowest level of delta frames: below it zstd hardly indexes the prefix (DESIGN 12).
+const DELTA_LEVEL_MIN: i32 = 9;
+
+/// A frame of a pack being written, numbered as frames are begun.
+pub type FrameNumber = u64;
 
 /// Objects of one frame to be.
 struct Open {
+    begun: FrameNumber,
     raw: Vec<u8>,
     lengths: Vec<u32>,
 }
@@ -66,7 +75,9 @@ struct Done {
 
 enum Content {
     /// To be compressed.
-    Raw(Open, i32),
+    Raw { raw: Vec<u8>, lengths: Vec<u32>, level: i32 },
+    /// To be compressed against a prefix, if that pays.
+    Delta { raw: Vec<u8>, lengths: Vec<u32>, level: i32, base: Vec<Base>, prefix: Vec<u8> },
     /// Taken as it is from another pack.
     Sealed(Frame, Vec<u8>),
 }
@@ -74,12 +85,13 @@ enum Content {
 /// A pack being written. Dropped without [`PackWriter::finish`], it leaves nothing.
 pub struct PackWriter {
     scratch: Scratch,
-    frames_path: PathBuf,
-    frames_file: File,
+    /// The list of frames, for [`salvage`]; none where every object stands elsewhere too.
+    list: Option<(PathBuf, File)>,
     open: Vec<(u64, Open)>,
     ids: Vec<Vec<ObjectId>>,
     open_ids: Vec<Vec<ObjectId>>,
     frames: Vec<Frame>,
+    begun: FrameNumber,
     submitted: usize,
     waiting: BTreeMap<usize, (Frame, Vec<u8>)>,
     to_workers: Option<Sender<Job>>,
@@ -100,22 +112,35 @@ impl PackWriter {
     /// If its files cannot be made.
     pub fn create(folder: &Path, options: Options) -> Result<PackWriter, disk::Error> {
         let scratch = Scratch::create(folder, PART)?;
-        let frames_path = scratch.path().with_extension("frames");
+        let path = scratch.path().with_extension("frames");
         // One that is there was left by a namesake: in containers process numbers begin anew.
-        let frames_file = File::create(&frames_path).doing("create", &frames_path)?;
+        let file = File::create(&path).doing("create", &path)?;
+        Ok(PackWriter::begin(scratch, Some((path, file)), options))
+    }
+
+    /// Begins a pack of objects that other packs hold too: if it is never finished, there is nothing to
+    /// take up.
+    ///
+    /// # Errors
+    /// If its file cannot be made.
+    pub fn copying(folder: &Path, options: Options) -> Result<PackWriter, disk::Error> {
+        Ok(PackWriter::begin(Scratch::create(folder, COPY)?, None, options))
+    }
+
+    fn begin(scratch: Scratch, list: Option<(PathBuf, File)>, options: Options) -> PackWriter {
         let (to_workers, jobs) = channel::<Job>();
         let (done, from_workers) = channel();
         let jobs = Arc::new(Mutex::new(jobs));
         let count = options.jobs.max(1);
         let workers = (0..count).map(|_| worker(jobs.clone(), done.clone())).collect();
-        Ok(PackWriter {
+        PackWriter {
             scratch,
-            frames_path,
-            frames_file,
+            list,
             open: Vec::new(),
             ids: Vec::new(),
             open_ids: Vec::new(),
             frames: Vec::new(),
+            begun: 0,
             submitted: 0,
             waiting: BTreeMap::new(),
             to_workers: Some(to_workers),
@@ -124,14 +149,24 @@ impl PackWriter {
             workers,
             in_flight_max: count + 2,
             level: options.level,
-        })
+        }
     }
 
-    /// Adds an object whose id the caller has computed. Objects of one `group` share frames.
+    /// When its file was made, by the clock of the disk, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// If the disk does not say.
+    pub fn begun_ns(&self) -> Result<i128, disk::Error> {
+        let meta = self.scratch.file().metadata().doing("read", self.scratch.path())?;
+        Ok(i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()))
+    }
+
+    /// Adds an object whose id the caller has computed. Objects of one `group` share frames. Gives the
+    /// frame it went to.
     ///
     /// # Errors
     /// If a frame cannot be written, or the object is larger than any reader takes.
-    pub fn add(&mut self, id: ObjectId, bytes: &[u8], group: u64) -> Result<(), disk::Error> {
+    pub fn add(&mut self, id: ObjectId, bytes: &[u8], group: u64) -> Result<FrameNumber, disk::Error> {
         if bytes.len() > OBJECT_BYTES_MAX {
             let why = format!("object {id} has {} bytes, more than {OBJECT_BYTES_MAX}", bytes.len());
             return Err(disk::Error::new("write", self.scratch.path(), std::io::Error::other(why)));
@@ -146,7 +181,38 @@ impl PackWriter {
         open.raw.extend_from_slice(bytes);
         open.lengths.push(bytes.len() as u32);
         self.open_ids[at].push(id);
-        Ok(())
+        Ok(open.begun)
+    }
+
+    /// Adds a frame of `objects`, compressed against `prefix`, which are the bytes that `base` names; or
+    /// a plain frame, where the prefix gains little. Gives the frame.
+    ///
+    /// # Errors
+    /// If a frame cannot be written.
+    pub fn add_delta(
+        &mut self,
+        objects: &[(ObjectId, Bytes)],
+        base: Vec<Base>,
+        prefix: Vec<u8>,
+    ) -> Result<FrameNumber, disk::Error> {
+        let mut raw = Vec::with_capacity(objects.iter().map(|(_, bytes)| bytes.len()).sum());
+        objects.iter().for_each(|(_, bytes)| raw.extend_from_slice(bytes));
+        let lengths = objects.iter().map(|(_, bytes)| bytes.len() as u32).collect();
+        let number = self.number();
+        let level = self.level.max(DELTA_LEVEL_MIN);
+        let ids = objects.iter().map(|(id, _)| *id).collect();
+        self.send(Content::Delta { raw, lengths, level, base, prefix }, ids)?;
+        Ok(number)
+    }
+
+    fn number(&mut self) -> FrameNumber {
+        self.begun += 1;
+        self.begun
+    }
+
+    /// The open frame of `group`, if there is one.
+    pub fn open_number(&self, group: u64) -> Option<FrameNumber> {
+        self.open.iter().find(|(g, _)| *g == group).map(|(_, open)| open.begun)
     }
 
     fn open_frame(&mut self, group: u64) -> Result<usize, disk::Error> {
@@ -157,7 +223,8 @@ impl PackWriter {
             self.submit(0)?;
         }
         let raw = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRAME_BYTES));
-        self.open.push((group, Open { raw, lengths: Vec::new() }));
+        let begun = self.number();
+        self.open.push((group, Open { begun, raw, lengths: Vec::new() }));
         self.open_ids.push(Vec::new());
         Ok(self.open.len() - 1)
     }
@@ -167,15 +234,16 @@ impl PackWriter {
         let (group, open) = self.open.remove(at);
         let level = if group == STRUCTURE { self.level.max(STRUCTURE_LEVEL) } else { self.level };
         let ids = self.open_ids.remove(at);
-        self.send(Content::Raw(open, level), ids)
+        self.send(Content::Raw { raw: open.raw, lengths: open.lengths, level }, ids)
     }
 
-    /// Adds a frame that another pack holds, as it is stored there. It has to be a plain frame.
+    /// Adds a frame that another pack holds, as it is stored there. What it builds on, if anything, has
+    /// to stay in the store.
     ///
     /// # Errors
     /// If a frame cannot be written.
     pub fn add_frame(&mut self, frame: Frame, stored: Vec<u8>, ids: &[ObjectId]) -> Result<(), disk::Error> {
-        debug_assert!(frame.base.is_empty() && frame.lengths.len() == ids.len());
+        debug_assert!(frame.lengths.len() == ids.len());
         self.send(Content::Sealed(frame, stored), ids.to_vec())
     }
 
@@ -207,11 +275,24 @@ impl PackWriter {
 
     fn append(&mut self, frame: Frame, stored: &[u8]) -> Result<(), disk::Error> {
         self.scratch.file().write_all(stored).doing("write", self.scratch.path())?;
-        let row = codec::encode(&frame);
-        let mut record = (row.len() as u32).to_le_bytes().to_vec();
-        record.extend_from_slice(&row);
-        self.frames_file.write_all(&record).doing("write", &self.frames_path)?;
+        if let Some((path, file)) = &mut self.list {
+            let row = codec::encode(&frame);
+            let mut record = (row.len() as u32).to_le_bytes().to_vec();
+            record.extend_from_slice(&row);
+            file.write_all(&record).doing("write", path)?;
+        }
         self.frames.push(frame);
+        Ok(())
+    }
+
+    /// Ends the open frames, so that what is added next shares none with what was.
+    ///
+    /// # Errors
+    /// If a frame cannot be written.
+    pub fn flush(&mut self) -> Result<(), disk::Error> {
+        while !self.open.is_empty() {
+            self.submit(0)?;
+        }
         Ok(())
     }
 
@@ -220,9 +301,7 @@ impl PackWriter {
     /// # Errors
     /// If a write, sync or rename fails; nothing is then visible.
     pub fn finish(mut self, packs: &Path) -> Result<Option<PackId>, disk::Error> {
-        while !self.open.is_empty() {
-            self.submit(0)?;
-        }
+        self.flush()?;
         while self.frames.len() < self.submitted {
             self.receive()?;
         }
@@ -249,7 +328,9 @@ impl Drop for PackWriter {
         for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
-        let _ = disk::remove(&self.frames_path); // a leftover is harmless; gc removes it
+        if let Some((path, _)) = &self.list {
+            let _ = disk::remove(path); // a leftover is harmless; gc removes it
+        }
     }
 }
 
@@ -258,18 +339,35 @@ fn worker(jobs: Arc<Mutex<Receiver<Job>>>, done: Sender<Done>) -> JoinHandle<()>
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { number, content }) = next else { return };
-            let made = match content {
-                Content::Sealed(frame, stored) => Done { number, frame, stored, raw: Vec::new() },
-                Content::Raw(Open { raw, lengths }, level) => {
+            let (frame, stored, raw) = match content {
+                Content::Sealed(frame, stored) => (frame, stored, Vec::new()),
+                Content::Raw { raw, lengths, level } => {
                     let stored = frame::seal(&raw, level);
-                    Done { number, frame: describe(&raw, &stored, lengths, Vec::new()), stored, raw }
+                    (describe(&raw, &stored, lengths, Vec::new()), stored, raw)
+                }
+                Content::Delta { raw, lengths, level, base, prefix } => {
+                    let (stored, base) = seal_delta(&raw, level, base, &prefix);
+                    (describe(&raw, &stored, lengths, base), stored, raw)
                 }
             };
+            let made = Done { number, frame, stored, raw };
             if done.send(made).is_err() {
                 return; // the writer was dropped
             }
         }
     })
+}
+
+/// Compressed against the prefix, or plain with no base: a delta that saves less than an eighth of what
+/// a plain frame takes costs every reader more than it is worth.
+fn seal_delta(raw: &[u8], level: i32, base: Vec<Base>, prefix: &[u8]) -> (Vec<u8>, Vec<Base>) {
+    let delta = frame::seal_with_prefix(raw, prefix, level);
+    let is_clear = delta.len() < raw.len() / 16; // hardly any plain frame gets there
+    let plain = if is_clear { None } else { Some(frame::seal(raw, level)) };
+    match plain {
+        Some(plain) if delta.len() > plain.len() / 8 * 7 => (plain, Vec::new()),
+        _ => (delta, base),
+    }
 }
 
 /// The row of a frame.

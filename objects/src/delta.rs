@@ -1,25 +1,26 @@
-//! Choosing what new chunks are compressed against (C8, L-F6).
+//! Choosing what chunks are compressed against (C8, L-F6), on the wire and in packs.
 //!
-//! For every file that changed, the file of the same path in a tree the receiver has serves as base;
+//! For every file that changed, the file of the same path in a tree that is at hand serves as base;
 //! failing that, the file whose path differs only in digits (a version in a folder's or library's
 //! name); failing that, a file that is gone, of the same extension and about the same size, whose path
-//! has most in common with the new one (a hash in a library's name). Small files travel together, each with its old self in the prefix; large ones in segments,
-//! each with the neighbourhood of its place in the old file.
+//! has most in common with the new one (a hash in a library's name). Small files share frames, each
+//! with its old self in the prefix; large ones are cut into segments, each with the neighbourhood of
+//! its place in the old file.
 //!
 //! Promises: a plan names every chunk that was asked for exactly once.
-//! Leaves to others: compressing ([`super::send`]), checking (the receiver hashes every chunk).
+//! Leaves to others: compressing (`plumbing::sync::send`, [`crate::store::repack`]); whoever reads a
+//! frame hashes what it unpacks to.
 //!
 //! The figures behind the sizes stand in DESIGN 12: prefixes in place of dictionaries, 2 MiB segments with
 //! 2 MiB of context on either side.
 
-use super::Error;
-use objects::blob::Piece;
-use objects::id::{ObjectId, TreeId};
-use objects::limits::{PREFIX_BYTES_MAX, PREFIX_RANGES_MAX, RELEASE_FILES_MAX};
-use objects::object::{Error as ObjectError, Find};
-use objects::store::pack::table::{Base, BaseOf};
-use objects::tree::Entry;
-use objects::walk;
+use crate::blob::Piece;
+use crate::id::{ObjectId, TreeId};
+use crate::limits::{PREFIX_BYTES_MAX, PREFIX_RANGES_MAX, RELEASE_FILES_MAX};
+use crate::object::{Error, Find, Kind};
+use crate::store::pack::table::{Base, BaseOf};
+use crate::tree::{Entry, Mode};
+use crate::walk::{self, Closure};
 use std::collections::{HashMap, HashSet};
 
 /// New bytes of one delta frame.
@@ -81,7 +82,30 @@ pub fn plan(
     Ok(planner.plan)
 }
 
-/// The files of the trees that the receiver has, by path.
+/// The trees and blobs of `old` that are not among `still`: what new ones replaced, and so resemble.
+/// At most a quarter of what a prefix may be.
+///
+/// # Errors
+/// Those of `find`.
+pub fn structure_base(
+    find: &dyn Find,
+    old: &Closure,
+    still: &HashSet<(Kind, ObjectId)>,
+) -> Result<Vec<Base>, Error> {
+    let mut base = Vec::new();
+    let mut total = 0;
+    for (kind, id) in old.structure.iter().filter(|object| !still.contains(object)) {
+        let len = find.find(*kind, id)?.len() as u64;
+        total += len;
+        if total > (PREFIX_BYTES_MAX / 4) as u64 || base.len() >= PREFIX_RANGES_MAX / 4 {
+            break;
+        }
+        base.push(Base { of: BaseOf::Object, id: *id, start: 0, len });
+    }
+    Ok(base)
+}
+
+/// The files of the trees at hand, by path.
 struct Bases {
     by_path: HashMap<String, Entry>,
     by_blanked: HashMap<String, Entry>,
@@ -96,7 +120,7 @@ impl Bases {
     fn read(find: &dyn Find, haves: &[TreeId], tree: TreeId) -> Result<Bases, Error> {
         let mut bases = Bases { by_path: HashMap::new(), by_blanked: HashMap::new(), gone: HashMap::new() };
         for tree in haves {
-            walk::visit::<ObjectError>(find, *tree, RELEASE_FILES_MAX, &mut |path, entry| {
+            walk::visit::<Error>(find, *tree, RELEASE_FILES_MAX, &mut |path, entry| {
                 if entry.mode.is_file() && entry.size > 0 {
                     bases.by_path.entry(path.to_owned()).or_insert_with(|| entry.clone());
                     bases.by_blanked.entry(blank_digits(path)).or_insert_with(|| entry.clone());
@@ -105,7 +129,7 @@ impl Bases {
             })?;
         }
         let mut still = HashSet::new();
-        walk::visit::<ObjectError>(find, tree, RELEASE_FILES_MAX, &mut |path, _| {
+        walk::visit::<Error>(find, tree, RELEASE_FILES_MAX, &mut |path, _| {
             still.insert(path.to_owned());
             Ok(())
         })?;
@@ -172,7 +196,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn file(&mut self, path: &str, entry: &Entry) -> Result<(), Error> {
-        if entry.mode == objects::tree::Mode::Dir {
+        if entry.mode == Mode::Dir {
             return Ok(());
         }
         let pieces = walk::pieces(self.find, entry)?;
