@@ -194,7 +194,8 @@ fn write_group(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     keep_all(scratches.into_iter().zip(files.iter().map(|(path, _)| path.clone())).collect())
 }
 
-/// Writes a file that may be lost in a power cut, but is never seen half: for what can be made again.
+/// Writes a file that no process sees half, and of which a power cut may leave anything: for what readers
+/// check and can make again.
 ///
 /// # Errors
 /// If any step fails.

@@ -160,11 +160,12 @@ impl<'w> Load<'w> {
     fn tidy(&self, dice: &mut Dice) {
         let bundle = self.at.join("all.bundle");
         let store = self.at.join("bob/pkg/store");
-        let args: &[&str] = match dice.below(5) {
+        let args: &[&str] = match dice.below(6) {
             0 => &["gc", "--repo", "repo", "--json"], // with its grace: it covers publications to be completed
             1 => &["gc", "--grace", "0s", "--repo", "mirror", "--json"],
             2 => &["gc", "--grace", "0s", "--repo", text(&store), "--json"],
-            3 => &["bundle", "create", text(&bundle), "--repo", "mirror", "--json"],
+            3 => &["repack", "--full", "--repo", "mirror", "--json"],
+            4 => &["bundle", "create", text(&bundle), "--repo", "mirror", "--json"],
             _ => &["fetch", "--repo", "mirror", "--json"],
         };
         let Some(run) = self.attempt(&self.keeper, args, dice) else { return };
