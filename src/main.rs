@@ -10,6 +10,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    porcelain::process::prepare();
     let cli = commands::Cli::parse();
     ui::start_logging(cli.global.verbose);
     let json = cli.global.json;

@@ -126,12 +126,21 @@ fn is_ours(file: &File) -> bool {
     locked && file.metadata().is_ok_and(|meta| meta.nlink() > 0)
 }
 
-/// Makes a folder and those above it.
+/// Makes a folder and those above it, to last: what is synced in a folder is lost with it if the folder
+/// above does not know it (REL-010).
 ///
 /// # Errors
 /// If one of them cannot be made.
 pub fn make_folder(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).doing("create folder", path)
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    make_folder(above)?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()), // somebody was quicker
+        made => made.doing("create folder", path).and_then(|()| sync_folder(above)),
+    }
 }
 
 /// Syncs a folder, so that renames in it last.
@@ -159,6 +168,22 @@ pub fn write_all_whole(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     files.chunks(TOGETHER_MAX).try_for_each(write_group)
 }
 
+/// Replaces the bytes of a file by no more bytes, where it stands: what takes no room on a full disk. Only
+/// for files whose readers see by their form if they are torn.
+///
+/// # Errors
+/// If there are more bytes than before, or any step fails.
+pub fn cut_down(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::os::unix::fs::FileExt;
+    let file = File::options().write(true).open(path).doing("open", path)?;
+    if file.metadata().doing("look at", path)?.len() < bytes.len() as u64 {
+        return Err(Error::new("write", path, io::ErrorKind::StorageFull.into()));
+    }
+    file.write_all_at(bytes, 0).doing("write", path)?;
+    file.set_len(bytes.len() as u64).doing("cut", path)?;
+    file.sync_all().doing("sync", path)
+}
+
 fn write_group(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     let mut scratches = Vec::with_capacity(files.len());
     for (path, bytes) in files {
@@ -169,7 +194,8 @@ fn write_group(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     keep_all(scratches.into_iter().zip(files.iter().map(|(path, _)| path.clone())).collect())
 }
 
-/// Writes a file that may be lost in a power cut, but is never seen half: for what can be made again.
+/// Writes a file that no process sees half, and of which a power cut may leave anything: for what readers
+/// check and can make again.
 ///
 /// # Errors
 /// If any step fails.

@@ -51,6 +51,14 @@ pub enum Error {
         /// The pack it was read from.
         place: String,
     },
+    /// Its pack is here, and the disk does not give the bytes (REL-016).
+    #[error("object {id} cannot be had")]
+    Unreadable {
+        /// The object.
+        id: ObjectId,
+        /// Which pack, and what the system said.
+        source: disk::Error,
+    },
     /// A pack or index does not have its form.
     #[error("{} is damaged: {reason}", path.display())]
     Damaged {
@@ -102,6 +110,7 @@ impl Error {
         match self {
             Error::Missing { .. } => "E-NOTFOUND",
             Error::Corrupt { .. } => "E-HASH",
+            Error::Unreadable { source, .. } => source.code(),
             Error::Damaged { .. } => "E-FORMAT",
             Error::Format { source, .. } => source.code(),
             Error::Limit { .. } => "E-LIMIT",

@@ -252,11 +252,14 @@ impl Repository {
     /// If the disk refuses.
     pub fn write_pack_list(&self, made_for: &[(PackId, TreeId)], heir: Option<PackId>) -> Result<(), Error> {
         self.store.refresh()?;
-        self.list_packs(&self.store.packs(), made_for, heir)
+        let list = self.listed(&self.store.packs(), made_for, heir)?;
+        Ok(disk::write_whole(&self.pack_list_path(), &packlist::encode(&list))?)
     }
 
     /// Writes the list of packs without `leaving`, which are about to be removed: a reader never finds
-    /// a pack listed that is gone, even if nobody comes to list them again.
+    /// a pack listed that is gone, even if nobody comes to list them again. On a full disk, where they go
+    /// to make room (REL-014), the list is cut down where it stands: whoever reads it meanwhile sees that
+    /// it is malformed and asks again.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -264,15 +267,21 @@ impl Repository {
         self.store.refresh()?;
         let mut packs = self.store.packs();
         packs.retain(|pack| !leaving.contains(&pack.id()));
-        self.list_packs(&packs, &[], heir)
+        let list = packlist::encode(&self.listed(&packs, &[], heir)?);
+        match disk::write_whole(&self.pack_list_path(), &list) {
+            Err(error) if error.code() == "E-NOSPACE" => {
+                Ok(disk::cut_down(&self.pack_list_path(), &list).map_err(|_| error)?)
+            }
+            written => Ok(written?),
+        }
     }
 
-    fn list_packs(
+    fn listed(
         &self,
         packs: &[Arc<Pack>],
         made_for: &[(PackId, TreeId)],
         heir: Option<PackId>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<ListedPack>, Error> {
         let mut old = self.pack_list()?;
         let gone = old.extract_if(.., |listed| !packs.iter().any(|pack| pack.id() == listed.id));
         let orphans: Vec<TreeId> = gone.flat_map(|listed| listed.tips).collect();
@@ -293,7 +302,7 @@ impl Repository {
             list.push(ListedPack { id, bytes, index_bytes, objects: pack.index().len() as u64, tips });
         }
         list.sort_by_key(|pack| pack.id);
-        Ok(disk::write_whole(&self.pack_list_path(), &packlist::encode(&list))?)
+        Ok(list)
     }
 
     fn pack_list_path(&self) -> PathBuf {

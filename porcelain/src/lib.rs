@@ -25,6 +25,7 @@ pub mod maintain;
 pub mod manifest;
 pub mod mirror;
 pub mod plumb;
+pub mod process;
 pub mod publish;
 pub mod push;
 pub mod rebuild;

@@ -43,10 +43,11 @@ struct Remotes {
     origin: String,
 }
 
-/// Makes a mirror of the repository at `address` in the fresh folder `path`.
+/// Makes a mirror of the repository at `address` in the fresh folder `path`. One that was cut off there
+/// before goes on.
 ///
 /// # Errors
-/// If something stands there, or the source cannot be fetched from.
+/// If something else stands there, or the source cannot be fetched from.
 pub fn clone(
     session: &Session,
     address: &str,
@@ -54,13 +55,28 @@ pub fn clone(
     reporter: &dyn Reporter,
 ) -> Result<Outcome, Error> {
     let remote = Remote::open(session, address)?;
-    let repository = Repository::init(path)?;
     let remotes = Remotes { origin: remote.kept() };
+    let repository = match Repository::init(path) {
+        Err(objects::repository::Error::Exists { .. }) if was_cut_off(path, &remotes)? => {
+            Repository::open(path)?
+        }
+        made => made?,
+    };
     let text = toml::to_string(&remotes).expect("one address is plain TOML");
     disk::write_whole(&path.join("remotes.toml"), text.as_bytes())?;
     let outcome = refresh(session, &remote, &repository, reporter)?;
     maintain::tidy(session, &repository);
     Ok(outcome)
+}
+
+/// True if a mirror was begun here, from the same place, and has nothing to show yet.
+fn was_cut_off(path: &Path, remotes: &Remotes) -> Result<bool, Error> {
+    let repository = Repository::open(path)?;
+    let is_ours = match origin(path) {
+        Ok(origin) => origin == remotes.origin,
+        Err(_) => repository.statements().list()?.is_empty(),
+    };
+    Ok(is_ours && repository.summary()?.is_none())
 }
 
 /// Brings a mirror up to date with where it was cloned from.

@@ -37,8 +37,10 @@ pub fn serve(session: &Session, path: &Path, request: &Request) -> Result<Host, 
         false => None,
     };
     let relays = session.config().net.parse_relays()?;
-    let secret = Some(endpoint_key(session)?);
-    let iroh = request.iroh.map(|bind| IrohListen { bind, secret, relays });
+    let iroh = match request.iroh {
+        Some(bind) => Some(IrohListen { bind, secret: Some(endpoint_key(session)?), relays }),
+        None => None,
+    };
     let options = Options { http: request.http, iroh, ..Options::default() };
     Ok(Host::start(options, Arc::new(Server::new(repository, policy)), files)?)
 }

@@ -7,18 +7,30 @@
 #![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
 mod carriers;
+mod clock;
 mod concurrency;
 mod crash;
+mod disk;
 mod faults;
 mod fixture;
 mod forge;
 mod guide;
 mod hostile;
 mod install;
+mod io;
+mod load;
+mod memory;
+mod mixed;
 mod network;
+mod power;
 mod publish;
+mod recording;
+mod reorder;
 mod repair;
+mod sameness;
 mod sandbox;
+mod space;
+mod stage;
 mod tidy;
 mod trust;
 mod web;

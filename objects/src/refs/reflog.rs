@@ -54,16 +54,20 @@ pub(super) fn append(
     if from_end(0) == new_after(from_end(1)) {
         return Ok(()); // a killed process had come this far
     }
-    if let Some(folder) = path.parent() {
-        disk::make_folder(folder)?;
-    }
+    let folder = path.parent().unwrap_or(root);
+    disk::make_folder(folder)?;
+    let is_new = !path.exists();
     let mut file = File::options().create(true).append(true).open(&path).doing("open", &path)?;
     if !is_line {
         file.set_len(end as u64).doing("cut", &path)?;
     }
     let lead = if is_line { "\n" } else { "" };
     file.write_all(format!("{lead}{}\n", new_after(from_end(0))).as_bytes()).doing("write", &path)?;
-    Ok(file.sync_all().doing("sync", &path)?)
+    file.sync_all().doing("sync", &path)?;
+    if is_new {
+        disk::sync_folder(folder)?;
+    }
+    Ok(())
 }
 
 /// Writes a log anew from lines that were read from it, or that stand for what is lost.

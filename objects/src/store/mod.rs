@@ -27,6 +27,9 @@ const CACHED_FRAMES: usize = 32;
 /// Bytes of them.
 const CACHED_BYTES: usize = 32 << 20;
 
+/// A pack that was opened, or why it could not be.
+type Opened = (PackId, Result<Pack, Error>);
+
 type CachedFrame = ((PackId, usize), Arc<Vec<u8>>);
 
 /// The open packs, and where to look first.
@@ -88,31 +91,35 @@ impl Store {
     /// Looks again which packs there are.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// If the folder cannot be read, or there are not enough handles for all packs.
     pub fn refresh(&self) -> Result<(), Error> {
         let folder = self.packs_folder();
         let present = pack_ids(&folder)?;
         let lost = |id: &PackId| !folder.join(pack::index_name(*id)).exists();
         // Those whose index is lost come last: what they build on may lie in the others.
         let (lost, whole): (Vec<PackId>, Vec<PackId>) = present.iter().copied().partition(lost);
-        let mut opened = self.open_packs(&folder, &whole);
+        let mut opened = self.open_packs(&folder, &whole)?;
         if !lost.is_empty() {
             self.keep(&present, std::mem::take(&mut opened));
-            opened = self.open_packs(&folder, &lost);
+            opened = self.open_packs(&folder, &lost)?;
         }
         self.keep(&present, opened);
         Ok(())
     }
 
-    /// Opens those of `ids` that are not open yet.
-    fn open_packs(&self, folder: &Path, ids: &[PackId]) -> Vec<(PackId, Result<Pack, Error>)> {
+    /// Opens those of `ids` that are not open yet. What this process lacks is no fault of a pack.
+    fn open_packs(&self, folder: &Path, ids: &[PackId]) -> Result<Vec<Opened>, Error> {
         let open: HashSet<PackId> = self.packs().iter().map(|pack| pack.id()).collect();
         let new = ids.iter().filter(|id| !open.contains(id));
-        new.map(|id| (*id, Pack::open(folder, *id, &Here(self)))).collect()
+        new.map(|id| match Pack::open(folder, *id, &Here(self)) {
+            Err(Error::Disk(error)) if is_ours(&error) => Err(error.into()),
+            opened => Ok((*id, opened)),
+        })
+        .collect()
     }
 
     /// Takes over what was opened, and lets go of what is no longer `present`.
-    fn keep(&self, present: &[PackId], opened: Vec<(PackId, Result<Pack, Error>)>) {
+    fn keep(&self, present: &[PackId], opened: Vec<Opened>) {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         let mut broken = self.broken.write().unwrap_or_else(PoisonError::into_inner);
         let before = packs.all.len();
@@ -260,7 +267,10 @@ impl Store {
 
     fn read_from(&self, pack: &Pack, number: u32, id: &ObjectId) -> Result<Bytes, Error> {
         let place = pack.table().place(number);
-        let frame = self.frame(pack, place.frame)?;
+        let frame = self.frame(pack, place.frame).map_err(|error| match error {
+            Error::Disk(source) => Error::Unreadable { id: *id, source },
+            other => other,
+        })?;
         pack.object(&frame, &place, id)
     }
 
@@ -327,6 +337,13 @@ impl Exists for Store {
 fn pack_ids(folder: &Path) -> Result<Vec<PackId>, disk::Error> {
     let names = disk::list(folder)?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".pack")?.parse().ok()).collect())
+}
+
+/// True if it was this process that had no handle or memory left: the pack is none the worse.
+fn is_ours(error: &disk::Error) -> bool {
+    use rustix::io::Errno;
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    lacking.iter().any(|errno| error.source.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// An error and its sources in one line.

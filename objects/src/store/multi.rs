@@ -15,8 +15,9 @@
 //! Leaves to others: when to write it ([`super::Store::write_multi_index`]).
 
 use super::pack::Pack;
-use crate::disk::{self, Mapped};
+use crate::disk::{self, Context, Mapped, Scratch};
 use crate::id::{ObjectId, PackId};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -167,7 +168,8 @@ impl Multi {
     }
 }
 
-/// Writes the index over `packs` to the file `path`, or removes it where it would be no gain.
+/// Writes the index over `packs` to the file `path`, or removes it where it would be no gain. After a power
+/// cut the old one or the new one is there, whole: `fsck` would take anything else for damage.
 ///
 /// # Errors
 /// If the disk refuses.
@@ -175,5 +177,7 @@ pub fn write(path: &Path, packs: &[Arc<Pack>]) -> Result<(), disk::Error> {
     if packs.len() < PACKS_MIN {
         return disk::remove(path);
     }
-    disk::write_unsynced(path, &encode(packs))
+    let scratch = Scratch::create(path.parent().unwrap_or(Path::new(".")), ".tmp")?;
+    scratch.file().write_all(&encode(packs)).doing("write", scratch.path())?;
+    scratch.keep_as(path)
 }

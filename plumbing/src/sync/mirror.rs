@@ -35,6 +35,9 @@ const INDEX_BYTES_MAX: u64 = 256 << 20;
 /// Most bytes of one range.
 const RANGE_BYTES_MAX: u64 = 8 << 20;
 
+/// So often the packs may move while one tree is read.
+const MOVES_MAX: usize = 5;
+
 /// A bare repository kept by somebody else.
 pub struct Mirror {
     bare: Box<dyn Bare>,
@@ -269,6 +272,28 @@ impl Source for Mirror {
         _haves: &[TreeId],
         progress: &dyn Progress,
     ) -> Result<(), Error> {
+        for _ in 0..MOVES_MAX {
+            match self.bring_missing(intake, progress) {
+                Err(error) if self.has_moved()? => {
+                    tracing::debug!(%error, source = self.name(), "its packs have moved: looking again");
+                }
+                brought => return brought,
+            }
+        }
+        self.bring_missing(intake, progress)
+    }
+}
+
+impl Mirror {
+    /// True if the list of packs is another one now: somebody collected while we read.
+    fn has_moved(&self) -> Result<bool, Error> {
+        let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(old) = packs.take() else { return Ok(false) };
+        drop(packs);
+        Ok(self.pack_list()? != old)
+    }
+
+    fn bring_missing(&self, intake: &mut Intake<'_>, progress: &dyn Progress) -> Result<(), Error> {
         while !intake.has_structure() {
             let before = intake.missing_structure();
             self.bring_objects(intake, &before, progress)?;

@@ -4,7 +4,9 @@
 //! absent; a file written by a newer version is refused, not misread (REL-039).
 //! Leaves to others: what the tables mean. Each room brings its own with [`Database::migrate`].
 
+use objects::disk::{Context, Scratch};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -191,8 +193,22 @@ fn migrate(tx: &Connection, room: &str, steps: &[&str], known: i64) -> rusqlite:
     Ok(reached)
 }
 
+/// SQLite does not always say what the system said: where it just could not open or extend a file, the
+/// system is asked again, by a file of our own beside it.
 fn failed(doing: &'static str, path: &Path, source: rusqlite::Error) -> Error {
-    Error::Sqlite { doing, path: path.to_owned(), source }
+    let is_vague =
+        matches!(source.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure));
+    match path.parent().filter(|_| is_vague).map(is_there_room) {
+        Some(Err(error)) => Error::Disk(error),
+        _ => Error::Sqlite { doing, path: path.to_owned(), source },
+    }
+}
+
+/// Fails as the disk does if a file of the size of what SQLite keeps beside the database finds no room.
+fn is_there_room(folder: &Path) -> Result<(), objects::disk::Error> {
+    const PAGES_BYTES: usize = 64 << 10;
+    let probe = Scratch::create(folder, ".tmp")?;
+    probe.file().write_all(&[0; PAGES_BYTES]).doing("write", probe.path())
 }
 
 /// Turns the file to WAL, where the file system can; network file systems stay with the rollback

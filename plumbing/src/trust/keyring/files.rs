@@ -86,8 +86,8 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), disk::Error> {
     file_name.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let aside = path.with_file_name(file_name);
     let written = write_aside(&aside, bytes).and_then(|()| fs::hard_link(&aside, path).doing("create", path));
-    disk::remove(&aside)?;
-    written?;
+    let removed = disk::remove(&aside);
+    written.and(removed)?;
     disk::sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
