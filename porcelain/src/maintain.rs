@@ -11,7 +11,7 @@ use objects::object::{Exists, Kind};
 use objects::refs::{RefName, reflog};
 use objects::release::{Entry, Release};
 use objects::repository::Repository;
-use objects::signed::{Envelope, Kind as StatementKind};
+use objects::signed::Kind as StatementKind;
 use objects::store::gc::{self, Plan, Roots};
 use objects::store::pack::writer::Options;
 use objects::store::repack;
@@ -127,7 +127,7 @@ pub(crate) fn histories(repository: &Repository) -> Result<Vec<Vec<TreeId>>, Err
     let mut packages: Packages = BTreeMap::new();
     let mut indexes = Vec::new();
     if let Some(summary) = repository.summary()? {
-        indexes.push(peek::<Index>(summary.index.envelope())?.root);
+        indexes.push(summary.index.envelope().peek::<Index>()?.root);
     }
     for (name, id) in repository.refs().list("refs/")? {
         let Some(envelope) = repository.statements().try_find(id)? else {
@@ -137,14 +137,14 @@ pub(crate) fn histories(repository: &Repository) -> Result<Vec<Vec<TreeId>>, Err
             StatementKind::Entry => {
                 // The head of a log may be of a release that was published elsewhere.
                 let is_head = name.as_str().starts_with("refs/packages/");
-                let entry = peek::<Entry>(&envelope)?;
+                let entry = envelope.peek::<Entry>()?;
                 if let Some(release) = entry.release().filter(|release| !is_head || here(repository, release))
                 {
                     let history = packages.entry((entry.owner, entry.name.clone())).or_default();
                     history.insert(release.version.clone(), release.tree);
                 }
             }
-            StatementKind::Index => indexes.push(peek::<Index>(&envelope)?.root),
+            StatementKind::Index => indexes.push(envelope.peek::<Index>()?.root),
             _ => {}
         }
     }
@@ -202,10 +202,6 @@ fn is_whole(repository: &Repository, tree: TreeId) -> Result<bool, Error> {
         Err(objects::object::Error::Missing { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-pub(crate) fn peek<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Error> {
-    Ok(objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?)
 }
 
 /// Most packs a repository has before small ones are joined in passing.

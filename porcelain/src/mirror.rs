@@ -173,8 +173,7 @@ impl Copy<'_> {
     fn index(&mut self, accepted: &Accepted) -> Result<(), Error> {
         let index = &accepted.index;
         let old = self.repository.summary()?.map(|summary| summary.index);
-        let old: Option<objects::claim::Index> =
-            old.and_then(|signed| objects::codec::peek(signed.envelope().payload()).ok());
+        let old: Option<objects::claim::Index> = old.and_then(|signed| signed.envelope().peek().ok());
         let haves: Vec<TreeId> = old.map(|head| head.root).into_iter().collect();
         let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
         self.tree("fetching the index", wanted, &haves)

@@ -303,12 +303,12 @@ fn wanted(repository: &Repository, trees: &BTreeSet<TreeId>) -> Vec<Wanted> {
         if trees.is_empty() { Vec::new() } else { repository.statements().list().unwrap_or_default() };
     for id in ids {
         let Ok(Some(envelope)) = repository.statements().try_find(id) else { continue };
-        if let Ok(entry) = objects::codec::peek::<Entry>(envelope.payload())
+        if let Ok(entry) = envelope.peek::<Entry>()
             && let Some(release) = entry.release()
         {
             let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
             sizes.insert(release.tree, wanted);
-        } else if let Ok(index) = objects::codec::peek::<objects::claim::Index>(envelope.payload()) {
+        } else if let Ok(index) = envelope.peek::<objects::claim::Index>() {
             let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
             sizes.insert(index.root, wanted);
         }

@@ -172,7 +172,7 @@ pub fn plan(repository: &Repository, found: &Inspection, stage: Stage, jobs: usi
 }
 
 fn index_root(summary: &Summary) -> Option<TreeId> {
-    crate::codec::peek::<crate::claim::Index>(summary.index.envelope().payload()).ok().map(|index| index.root)
+    summary.index.envelope().peek::<crate::claim::Index>().ok().map(|index| index.root)
 }
 
 /// Carries a plan out. The caller holds the exclusive lock, and made the plan under it.
