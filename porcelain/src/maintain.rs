@@ -279,7 +279,9 @@ fn full(
 /// Removes the packs that the new one stands in for, if it still does: somebody else may have collected
 /// between the locks. The caller holds the exclusive one.
 fn replace(repository: &Repository, repacked: &repack::Repacked) -> Result<(), Error> {
-    let Some(new) = repacked.pack.filter(|_| !repacked.replaced.is_empty()) else { return Ok(()) };
+    let Some(new) = repacked.pack.filter(|_| !repacked.replaced.is_empty()) else {
+        return Ok(gc::remove_packs(repository.store(), &[])?); // ends what somebody killed had begun
+    };
     if repository.store().packs().iter().all(|pack| pack.id() != new) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use crate::repository::{MULTI_INDEX_KEY, Repository, pack_index_key, pack_key};
 use crate::store::Store;
 use crate::store::chain;
 use crate::store::pack::table::{Base, BaseOf};
-use crate::store::pack::{Pack, objects_in, read_table};
+use crate::store::pack::{Pack, file_name, objects_in, read_table};
 use crate::walk;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -73,9 +73,11 @@ pub(super) fn look(
 
 fn look_for_orphans(store: &Store, found: &mut Inspection) -> Result<(), disk::Error> {
     let folder = store.packs_folder();
+    let leaving = crate::store::gc::leaving(store)?;
     for name in disk::list(&folder)? {
         let id = name.strip_suffix(".idx").and_then(|stem| stem.parse::<PackId>().ok());
-        let lost = id.filter(|id| !folder.join(crate::store::pack::file_name(*id)).exists());
+        let is_lost = |id: &PackId| !folder.join(file_name(*id)).exists() && !leaving.contains(id);
+        let lost = id.filter(is_lost);
         if let Some(id) = lost {
             found.report.find(pack_index_key(id), "its pack is lost");
             found.damage.orphans.insert(id);

@@ -30,6 +30,7 @@ fn trouble(session: &Session, repository: &Repository) -> Option<Trouble> {
         true => match State::open(&path).and_then(|state| state.database().check()) {
             Ok(None) => None,
             Ok(Some(problem)) => Some(Trouble::Damaged(problem)),
+            Err(error) if error.code() == "E-NOSPACE" => None, // opening writes a journal; a full disk is no damage
             Err(error) => Some(Trouble::Damaged(plumbing::chain(&error))),
         },
     }
