@@ -122,7 +122,7 @@ pub fn parse_size(text: &str) -> Result<u64, Error> {
     };
     let number: f64 = digits.parse().map_err(|_| fault())?;
     let bytes = number * factor.powi(power);
-    if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(fault()) }
+    if (0.0..u64::MAX as f64).contains(&bytes) { Ok(bytes as u64) } else { Err(fault()) }
 }
 
 /// Levels of tables and lists in a file of settings; honest ones have three.
