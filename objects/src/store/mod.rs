@@ -303,7 +303,8 @@ impl Find for Store {
 }
 
 /// A store as a delta frame sees it: what its own pack holds is taken from there, so that the depth it
-/// was written with is the depth it is read with.
+/// was written with is the depth it is read with. That is not hashed object by object: its frame was,
+/// and what the delta unpacks to will be.
 struct Near<'a> {
     store: &'a Store,
     pack: &'a Pack,
@@ -311,9 +312,11 @@ struct Near<'a> {
 
 impl Find for Near<'_> {
     fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, Error> {
-        match self.pack.index().number(id).map(|number| self.store.read_from(self.pack, number, id)) {
-            Some(Ok(bytes)) => Ok(Some(bytes)),
-            _ => self.store.try_find(id),
+        let Some(number) = self.pack.index().number(id) else { return self.store.try_find(id) };
+        let place = self.pack.table().place(number);
+        match self.store.frame(self.pack, place.frame) {
+            Ok(frame) => Ok(Some(Bytes::view(frame, place.range))),
+            Err(_) => self.store.try_find(id),
         }
     }
 }
