@@ -70,6 +70,9 @@ pub enum Error {
     /// Objects cannot be had.
     #[error(transparent)]
     Object(#[from] crate::object::Error),
+    /// A ref cannot be read or moved.
+    #[error(transparent)]
+    Refs(#[from] crate::refs::Error),
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] disk::Error),
@@ -84,6 +87,7 @@ impl Error {
             Error::Config { .. } | Error::Newer { .. } => "E-FORMAT",
             Error::Summary { source, .. } => source.code(),
             Error::Object(error) => error.code(),
+            Error::Refs(error) => error.code(),
             Error::Disk(error) => error.code(),
         }
     }
@@ -192,13 +196,15 @@ impl Repository {
         Ok(Lock(file))
     }
 
-    /// Waits until nobody adds objects, then holds everybody off.
+    /// Waits until nobody adds objects, then holds everybody off. What a killed process had begun to move
+    /// is moved then, so that all refs show (REL-003).
     ///
     /// # Errors
-    /// If the lock file refuses.
+    /// If the lock file refuses, or a ref does.
     pub fn lock_exclusive(&self) -> Result<Lock, Error> {
         let (file, path) = self.lock_file()?;
         file.lock().doing("lock", &path)?;
+        self.refs.settle()?;
         self.store.refresh()?;
         Ok(Lock(file))
     }

@@ -260,6 +260,15 @@ impl Refs {
         Ok(loose.len())
     }
 
+    /// Completes the moves that a killed process had begun: whoever decides what nothing refers to has to
+    /// see them made.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.lock().map(drop)
+    }
+
     fn lock(&self) -> Result<File, Error> {
         let path = journal::path(&self.root);
         let file =
