@@ -88,7 +88,7 @@ impl Blob {
 /// The objects of a file made of `pieces`: the runs first, the blob itself last.
 pub fn build(pieces: &[Piece]) -> Vec<(BlobId, Vec<u8>)> {
     let encoded = |pieces: &[Piece]| {
-        let bytes = Blob::Chunks { size: sum(pieces), pieces: pieces.to_vec() }.encode();
+        let bytes = codec::encode(&(BLOB, sum(pieces), pieces));
         (BlobId::new(ObjectId::of(&bytes)), bytes)
     };
     let runs = fan::runs(pieces, |piece| piece.0.object());

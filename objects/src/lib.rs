@@ -7,8 +7,8 @@
 //!
 //! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version`, `spec` →
 //! the model (`key`, `signed`, `blob`, `tree`, `identity`, `release`, `claim`, `summary`) →
-//! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive`, `delta` → `ingest`,
-//! `checkout`, `repository`, `fsck`.
+//! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive`, `delta`, `similar` →
+//! `ingest`, `checkout`, `repository`, `fsck`, `repair`.
 
 pub mod archive;
 pub mod blob;
@@ -33,6 +33,7 @@ pub mod parallel;
 pub mod progress;
 pub mod refs;
 pub mod release;
+pub mod repair;
 pub mod repository;
 pub mod signed;
 pub mod similar;

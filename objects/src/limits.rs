@@ -56,6 +56,9 @@ pub const DELTA_WINDOW_LOG_MAX: u32 = 25;
 pub const PREFIX_BYTES_MAX: usize = 16 << 20;
 /// Most ranges that make up the prefix of one delta frame.
 pub const PREFIX_RANGES_MAX: usize = 4_096;
+/// Most chunks that the blobs behind one prefix list together, if they are several: a single file may be
+/// of any size, but two long ones named in turn would be read some thousand times.
+pub const PREFIX_CHUNKS_MAX: usize = 256 << 10;
 /// Deepest chain of delta frames.
 pub const DELTA_DEPTH_MAX: usize = 4;
 /// Most frames unpacked to read one object: each base of a delta frame may lie in another delta

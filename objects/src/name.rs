@@ -53,7 +53,7 @@ impl Error {
 
 /// The name of one entry of a tree: NFC text of 1 to 255 bytes that stays in its directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct EntryName(String);
 
 impl EntryName {
@@ -182,12 +182,6 @@ impl TryFrom<String> for EntryName {
     type Error = Error;
     fn try_from(name: String) -> Result<Self, Error> {
         EntryName::new(name)
-    }
-}
-
-impl From<EntryName> for String {
-    fn from(name: EntryName) -> String {
-        name.0
     }
 }
 

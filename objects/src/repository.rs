@@ -70,9 +70,6 @@ pub enum Error {
     /// Objects cannot be had.
     #[error(transparent)]
     Object(#[from] crate::object::Error),
-    /// A ref cannot be read or moved.
-    #[error(transparent)]
-    Refs(#[from] crate::refs::Error),
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] disk::Error),
@@ -87,7 +84,6 @@ impl Error {
             Error::Config { .. } | Error::Newer { .. } => "E-FORMAT",
             Error::Summary { source, .. } => source.code(),
             Error::Object(error) => error.code(),
-            Error::Refs(error) => error.code(),
             Error::Disk(error) => error.code(),
         }
     }
@@ -196,15 +192,13 @@ impl Repository {
         Ok(Lock(file))
     }
 
-    /// Waits until nobody adds objects, then holds everybody off. What a killed process had begun to move
-    /// is moved then, so that all refs show (REL-003).
+    /// Waits until nobody adds objects, then holds everybody off.
     ///
     /// # Errors
-    /// If the lock file refuses, or a ref does.
+    /// If the lock file refuses.
     pub fn lock_exclusive(&self) -> Result<Lock, Error> {
         let (file, path) = self.lock_file()?;
         file.lock().doing("lock", &path)?;
-        self.refs.settle()?;
         self.store.refresh()?;
         Ok(Lock(file))
     }
@@ -321,6 +315,8 @@ pub struct Lock(#[allow(dead_code)] File);
 
 /// Where the signed head stands, as a relative key.
 pub const SUMMARY_KEY: &str = "summary";
+/// Where the index over several packs stands, as a relative key.
+pub const MULTI_INDEX_KEY: &str = "objects/info/multi-index";
 /// Where the list of packs stands, as a relative key.
 pub const PACK_LIST_KEY: &str = "objects/info/packs";
 
@@ -334,7 +330,7 @@ pub fn pack_index_key(id: PackId) -> String {
     format!("objects/pack/{}", index_name(id))
 }
 
-fn config_text() -> String {
+pub(crate) fn config_text() -> String {
     let body = format!(
         "[repository]\nformat = {FORMAT}\n\n[chunking]\nalgorithm = \"fastcdc-2020\"\nmin-bytes = {}\naverage-bytes = {}\nmax-bytes = {}\nnormalization = 2\n",
         chunker::BYTES_MIN,
@@ -345,7 +341,7 @@ fn config_text() -> String {
 }
 
 /// Format 1 has one configuration, so anything else is another format or damage.
-fn check_config(bytes: &[u8], path: &Path) -> Result<(), Error> {
+pub(crate) fn check_config(bytes: &[u8], path: &Path) -> Result<(), Error> {
     if bytes == config_text().as_bytes() {
         return Ok(());
     }

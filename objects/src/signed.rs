@@ -144,6 +144,15 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Reads some fields of the payload, to decide what to look at next. Nobody has vouched for them:
+    /// nothing may be believed because of it.
+    ///
+    /// # Errors
+    /// `E-FORMAT` if it is of another shape.
+    pub fn peek<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        Ok(codec::peek(&self.payload)?)
+    }
+
     /// Reads an envelope.
     ///
     /// # Errors

@@ -182,7 +182,7 @@ fn of_frame(store: &Store, pack: &Arc<Pack>, frame: usize) -> Result<Vec<(u32, S
     Ok(numbered.filter_map(|(number, bytes)| Some((number, Sketch::of(bytes)?))).collect())
 }
 
-fn encode(rows: &[(u32, Sketch)]) -> Vec<u8> {
+pub(crate) fn encode(rows: &[(u32, Sketch)]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + rows.len() * ROW_BYTES + 32);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&(rows.len() as u32).to_le_bytes());
@@ -195,7 +195,7 @@ fn encode(rows: &[(u32, Sketch)]) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<(u32, Sketch)>> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<(u32, Sketch)>> {
     let (body, sum) = bytes.split_last_chunk::<32>()?;
     let (head, rows) = body.split_first_chunk::<HEAD_BYTES>()?;
     let count = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;

@@ -6,12 +6,18 @@
 
 mod damage;
 mod folder;
+pub mod fuzz;
 pub mod literally;
+mod loose;
+pub mod memory;
+pub mod mutation;
 mod published;
 mod random;
+pub mod smoke;
 
 pub use damage::Damage;
 pub use folder::{Files, Stamp, snapshot, snapshot_of_store};
+pub use loose::Loose;
 pub use published::Author;
 pub use random::Random;
 
@@ -24,6 +30,13 @@ use crate::store::pack::{self, writer};
 use std::ops::Deref;
 use std::path::Path;
 use tempfile::TempDir;
+
+/// A temporary folder, in memory where the system has a place for that: what is written by the
+/// thousand need not wait for a disk.
+pub fn folder_in_memory() -> TempDir {
+    let in_memory = TempDir::with_prefix_in("pkg-", "/dev/shm");
+    in_memory.or_else(|_| TempDir::with_prefix("pkg-")).expect("a temporary folder can be made")
+}
 
 /// A repository in a folder of its own, removed when dropped.
 pub struct TempRepository {

@@ -102,8 +102,8 @@ impl<'de> Deserialize<'de> for Mode {
 }
 
 /// One entry of a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "EntryRow", into = "EntryRow")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "EntryRow")]
 pub struct Entry {
     /// Its name.
     pub name: EntryName,
@@ -115,7 +115,7 @@ pub struct Entry {
     pub id: ObjectId,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct EntryRow(EntryName, Mode, u64, ObjectId);
 
 impl From<EntryRow> for Entry {
@@ -124,9 +124,9 @@ impl From<EntryRow> for Entry {
     }
 }
 
-impl From<Entry> for EntryRow {
-    fn from(Entry { name, mode, size, id }: Entry) -> Self {
-        EntryRow(name, mode, size, id)
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.name, self.mode, self.size, self.id).serialize(serializer)
     }
 }
 
@@ -260,7 +260,7 @@ pub fn build(mut entries: Vec<Entry>) -> Result<Vec<(TreeId, Vec<u8>)>, Error> {
     entries.sort_by(|a, b| a.name.as_str().as_bytes().cmp(b.name.as_str().as_bytes()));
     check_sorted(entries.iter().map(|entry| &entry.name))?;
     let encoded = |entries: &[Entry]| {
-        let bytes = Tree::Entries(entries.to_vec()).encode();
+        let bytes = codec::encode(&(TREE, entries));
         (TreeId::new(ObjectId::of(&bytes)), bytes)
     };
     let runs = fan::runs(&entries, |entry| ObjectId::of(entry.name.as_str().as_bytes()));

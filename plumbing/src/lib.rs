@@ -9,6 +9,8 @@
 pub mod index;
 pub mod resolve;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 pub mod trust;
 

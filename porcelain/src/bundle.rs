@@ -108,8 +108,7 @@ fn copy_objects(
     let from = view.repository().store();
     let summary = view.repository().summary()?;
     let summary = summary.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
-    let index: objects::claim::Index =
-        objects::codec::peek(summary.index.envelope().payload()).map_err(objects::signed::Error::from)?;
+    let index: objects::claim::Index = summary.index.envelope().peek()?;
     let mut trees: Vec<TreeId> = vec![index.root];
     trees.extend(chosen.values().map(|(_, row)| row.release.tree));
     let options = Options { level: 9, jobs: session.jobs() }; // carried by hand: smaller is worth the time

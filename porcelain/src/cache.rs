@@ -124,7 +124,7 @@ fn releases(session: &Session, repository: &Repository) -> Result<Vec<Kept>, Err
     let mut releases = Vec::new();
     for (tag, id) in repository.refs().list("refs/tags/")? {
         let Some(envelope) = repository.statements().try_find(id)? else { continue };
-        let entry: Entry = crate::maintain::peek(&envelope)?;
+        let entry: Entry = envelope.peek()?;
         let Some(release) = entry.release() else { continue };
         debug_assert_eq!(tag, tag_ref(entry.owner, &entry.name, &release.version));
         releases.push(Kept {

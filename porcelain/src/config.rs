@@ -18,6 +18,7 @@ use objects::disk;
 use objects::limits::CONFIG_BYTES_MAX;
 use plumbing::trust::{Freshness, Policy};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "net")]
 use std::str::FromStr;
@@ -69,13 +70,7 @@ impl Config {
     /// # Errors
     /// `Malformed` with file and line.
     pub fn read(path: &Path) -> Result<Config, Error> {
-        let Some(bytes) = disk::try_read(path, CONFIG_BYTES_MAX)? else { return Ok(Config::default()) };
-        let malformed = |why: String| Error::Malformed { path: path.to_owned(), why };
-        let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
-        if crate::manifest::too_deep(&text, 16).is_some() {
-            return Err(malformed("it nests too deep".into()));
-        }
-        toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))
+        Ok(read_toml(path)?.unwrap_or_default())
     }
 
     /// What is believed of old statements and young releases.
@@ -127,7 +122,24 @@ pub fn parse_size(text: &str) -> Result<u64, Error> {
     };
     let number: f64 = digits.parse().map_err(|_| fault())?;
     let bytes = number * factor.powi(power);
-    if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(fault()) }
+    if (0.0..u64::MAX as f64).contains(&bytes) { Ok(bytes as u64) } else { Err(fault()) }
+}
+
+/// Levels of tables and lists in a file of settings; honest ones have three.
+const LEVELS_MAX: usize = 16;
+
+/// A file of settings; None if there is none. How deep it nests is measured before it is read.
+///
+/// # Errors
+/// `Malformed` with file and line.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let Some(bytes) = disk::try_read(path, CONFIG_BYTES_MAX)? else { return Ok(None) };
+    let malformed = |why: String| Error::Malformed { path: path.to_owned(), why };
+    let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
+    if crate::manifest::too_deep(&text, LEVELS_MAX).is_some() {
+        return Err(malformed("it nests too deep".into()));
+    }
+    toml::from_str(&text).map(Some).map_err(|error| malformed(error.to_string().trim_end().to_owned()))
 }
 
 /// Seconds of a duration such as `90d`, `12h`, `30m`, `45s`, `2w`.

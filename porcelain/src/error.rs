@@ -70,6 +70,9 @@ pub enum Error {
     /// A repository does not serve.
     #[error(transparent)]
     Repository(#[from] objects::repository::Error),
+    /// A repository cannot be mended.
+    #[error(transparent)]
+    Repair(#[from] objects::repair::Error),
     /// An object cannot be had.
     #[error(transparent)]
     Object(#[from] objects::object::Error),
@@ -172,6 +175,7 @@ impl Error {
             Error::Ingest(error) => error.code(),
             Error::Checkout(error) => error.code(),
             Error::Repository(error) => error.code(),
+            Error::Repair(error) => error.code(),
             Error::Object(error) => error.code(),
             Error::Statement(error) => error.code(),
             Error::Signed(error) => error.code(),

@@ -170,8 +170,7 @@ pub fn last(session: &Session, name: &RepositoryName) -> Result<Known, Error> {
 fn known_root(repository: &Repository, name: &RepositoryName) -> Result<Option<TreeId>, Error> {
     let Some(id) = repository.refs().try_find(&index_ref(name))? else { return Ok(None) };
     let signed = repository.statements().find::<objects::claim::Index>(id)?;
-    let head: objects::claim::Index =
-        objects::codec::peek(signed.envelope().payload()).map_err(objects::signed::Error::from)?;
+    let head: objects::claim::Index = signed.envelope().peek()?;
     Ok(Some(head.root))
 }
 

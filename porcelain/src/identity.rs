@@ -1,12 +1,12 @@
 //! Identities of the user: made here, kept in the keyring, known to the store.
 
+use crate::config::read_toml;
 use crate::error::Error;
 use crate::session::Session;
 use objects::disk;
 use objects::id::{IdentityId, StatementId};
 use objects::identity::{Chain, Identity, Role};
 use objects::key::{PublicKey, SecretKey, Signer};
-use objects::limits::CONFIG_BYTES_MAX;
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::repository::Repository;
 use objects::signed::Signed;
@@ -180,14 +180,7 @@ fn registry_path(session: &Session) -> PathBuf {
 }
 
 fn read_registry(session: &Session) -> Result<Registry, Error> {
-    let path = registry_path(session);
-    let Some(bytes) = disk::try_read(&path, CONFIG_BYTES_MAX)? else { return Ok(Registry::default()) };
-    let malformed = |why: String| Error::Malformed { path: path.clone(), why };
-    let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
-    if crate::manifest::too_deep(&text, 16).is_some() {
-        return Err(malformed("it nests too deep".into()));
-    }
-    toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))
+    Ok(read_toml(&registry_path(session))?.unwrap_or_default())
 }
 
 fn write_registry(session: &Session, registry: &Registry) -> Result<(), Error> {

@@ -35,7 +35,7 @@ impl View {
     /// If it cannot be read.
     pub fn bare(repository: Arc<Repository>) -> Result<View, Error> {
         let root = match repository.summary()? {
-            Some(summary) => Some(peek_index(summary.index.envelope())?.root),
+            Some(summary) => Some(summary.index.envelope().peek::<IndexHead>()?.root),
             None => None,
         };
         Ok(View { repository, root })
@@ -52,7 +52,9 @@ impl View {
             None => None,
         };
         let root = match head {
-            Some(id) => Some(peek_index(repository.statements().find::<IndexHead>(id)?.envelope())?.root),
+            Some(id) => {
+                Some(repository.statements().find::<IndexHead>(id)?.envelope().peek::<IndexHead>()?.root)
+            }
             None => None,
         };
         Ok(View { repository, root })
@@ -125,10 +127,6 @@ fn newest_prerelease(spec: &PackageSpec, record: &PackageRecord) -> Option<Versi
     (spec.select == Select::Any).then(|| record.versions.last().cloned()).flatten()
 }
 
-fn peek_index(envelope: &Envelope) -> Result<IndexHead, Error> {
-    Ok(objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?)
-}
-
 /// One entry of a package's log, for people.
 #[derive(Clone, Debug, Serialize)]
 pub struct LogLine {
@@ -167,8 +165,7 @@ pub fn log(view: &View, name: &PackageName) -> Result<Vec<LogLine>, Error> {
         let mut next = Some(log.entry);
         while let Some(id) = next {
             let Some(envelope) = view.repository.statements().try_find(id)? else { break };
-            let entry: Entry =
-                objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?;
+            let entry: Entry = envelope.peek()?;
             next = entry.prev;
             lines.push(log_line(id, &entry));
         }
@@ -477,7 +474,7 @@ pub fn guess_kind(bytes: &[u8]) -> Kind {
 /// If the payload is malformed.
 pub fn document(envelope: &Envelope) -> Result<serde_json::Value, Error> {
     fn read<T: objects::signed::Document>(envelope: &Envelope) -> Result<serde_json::Value, Error> {
-        let document: T = objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?;
+        let document: T = envelope.peek()?;
         Ok(serde_json::to_value(document).unwrap_or_default())
     }
     match envelope.kind() {

@@ -4,7 +4,7 @@
 //! old state stands. Only [`session`] reads the environment, the clock and settings; nothing prints.
 //! Leaves to others: arguments, rendering and exit codes (the binary).
 //!
-//! Arrows: `config`, `error`, `event` → `session` → `env`, `remote` → verbs → `serve`.
+//! Arrows: `config`, `error`, `event` → `rebuild` → `session` → `env`, `remote` → verbs → `serve`.
 
 pub mod archive;
 pub mod bundle;
@@ -28,11 +28,15 @@ pub mod plumb;
 pub mod process;
 pub mod publish;
 pub mod push;
+pub mod rebuild;
 pub mod remote;
+pub mod repair;
 #[cfg(feature = "net")]
 pub mod serve;
 pub mod session;
 pub mod similar;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;

@@ -132,7 +132,7 @@ impl<'a> Log<'a> {
 
     /// True if the content of an index that was signed is in this repository.
     fn holds_index(&self, head: &Head) -> Result<bool, Error> {
-        let index: IndexHead = peek(&self.own_statement(head.entry)?)?;
+        let index: IndexHead = self.own_statement(head.entry)?.peek()?;
         Ok(self.repository.store().contains(&index.root.object()))
     }
 
@@ -143,7 +143,7 @@ impl<'a> Log<'a> {
             Some(id) => Some(self.repository.statements().find::<IndexHead>(id)?),
             None => self.summary.as_ref().map(|summary| summary.index.clone()),
         };
-        let n = |signed: &Signed<IndexHead>| peek::<IndexHead>(signed.envelope()).map(|index| index.n);
+        let n = |signed: &Signed<IndexHead>| signed.envelope().peek::<IndexHead>().map(|index| index.n);
         let known = here.as_ref().map(n).transpose()?;
         let Some(signed) = Ledger::open(self.session.state()?)?.head(&index_key(&self.index_of))? else {
             return Ok(here);
@@ -441,10 +441,6 @@ fn index_key(repository: &RepositoryName) -> String {
     format!("index {} {}", repository.owner.to_hex(), repository.name)
 }
 
-fn peek<T: objects::signed::Document>(envelope: &Envelope) -> Result<T, Error> {
-    Ok(objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?)
-}
-
 /// Bytes of the frames of some packs.
 pub fn stored_bytes(repository: &Repository, packs: &[PackId]) -> u64 {
     let all = repository.store().packs();
@@ -456,8 +452,7 @@ fn index_at(repository: &Repository, from: StatementId, wanted: u64) -> Result<S
     let mut id = from;
     loop {
         let signed = repository.statements().find::<IndexHead>(id)?;
-        let head: IndexHead =
-            objects::codec::peek(signed.envelope().payload()).map_err(objects::signed::Error::from)?;
+        let head: IndexHead = signed.envelope().peek()?;
         if head.n <= wanted {
             return Ok(id);
         }

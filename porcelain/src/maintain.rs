@@ -1,18 +1,17 @@
-//! Keeping a repository whole and small.
+//! Keeping a repository small.
 
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::publish::tag_ref;
 use crate::session::Session;
 use objects::claim::Index;
-use objects::fsck::{self, Report};
 use objects::id::{IdentityId, ObjectId, PackId, TreeId};
 use objects::name::PackageName;
 use objects::object::{Exists, Kind};
 use objects::refs::{RefName, reflog};
 use objects::release::{Entry, Release};
 use objects::repository::Repository;
-use objects::signed::{Envelope, Kind as StatementKind};
+use objects::signed::Kind as StatementKind;
 use objects::store::gc::{self, Plan, Roots};
 use objects::store::pack::writer::Options;
 use objects::store::repack;
@@ -20,16 +19,6 @@ use objects::version::Version;
 use objects::walk;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
-
-/// Checks a repository.
-///
-/// # Errors
-/// Only if it cannot be looked at; damage is in the report.
-pub fn fsck(repository: &Repository, data: bool) -> Result<Report, Error> {
-    // Beside a publication half of it would show. A repository that cannot be written has none.
-    let _lock = repository.lock_exclusive().ok();
-    Ok(fsck::check(repository, fsck::Options { data })?)
-}
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -94,6 +83,7 @@ pub fn collect(
         return Ok(collected(&plan, 0, true));
     }
     let _lock = repository.lock_exclusive()?;
+    repository.refs().settle()?; // or what a killed process was about to name would go
     let plan = gc::plan(repository.store(), roots(session, repository, grace_seconds)?)?;
     let options = Options { jobs: session.jobs(), ..Options::default() };
     let heir = gc::rewrite(repository.store(), &plan, options)?;
@@ -138,7 +128,7 @@ pub(crate) fn histories(repository: &Repository) -> Result<Vec<Vec<TreeId>>, Err
     let mut packages: Packages = BTreeMap::new();
     let mut indexes = Vec::new();
     if let Some(summary) = repository.summary()? {
-        indexes.push(peek::<Index>(summary.index.envelope())?.root);
+        indexes.push(summary.index.envelope().peek::<Index>()?.root);
     }
     for (name, id) in repository.refs().list("refs/")? {
         let Some(envelope) = repository.statements().try_find(id)? else {
@@ -148,14 +138,14 @@ pub(crate) fn histories(repository: &Repository) -> Result<Vec<Vec<TreeId>>, Err
             StatementKind::Entry => {
                 // The head of a log may be of a release that was published elsewhere.
                 let is_head = name.as_str().starts_with("refs/packages/");
-                let entry = peek::<Entry>(&envelope)?;
+                let entry = envelope.peek::<Entry>()?;
                 if let Some(release) = entry.release().filter(|release| !is_head || here(repository, release))
                 {
                     let history = packages.entry((entry.owner, entry.name.clone())).or_default();
                     history.insert(release.version.clone(), release.tree);
                 }
             }
-            StatementKind::Index => indexes.push(peek::<Index>(&envelope)?.root),
+            StatementKind::Index => indexes.push(envelope.peek::<Index>()?.root),
             _ => {}
         }
     }
@@ -213,10 +203,6 @@ fn is_whole(repository: &Repository, tree: TreeId) -> Result<bool, Error> {
         Err(objects::object::Error::Missing { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-pub(crate) fn peek<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Error> {
-    Ok(objects::codec::peek(envelope.payload()).map_err(objects::signed::Error::from)?)
 }
 
 /// Most packs a repository has before small ones are joined in passing.
@@ -294,7 +280,9 @@ fn full(
 /// Removes the packs that the new one stands in for, if it still does: somebody else may have collected
 /// between the locks. The caller holds the exclusive one.
 fn replace(repository: &Repository, repacked: &repack::Repacked) -> Result<(), Error> {
-    let Some(new) = repacked.pack.filter(|_| !repacked.replaced.is_empty()) else { return Ok(()) };
+    let Some(new) = repacked.pack.filter(|_| !repacked.replaced.is_empty()) else {
+        return Ok(gc::remove_packs(repository.store(), &[])?); // ends what somebody killed had begun
+    };
     if repository.store().packs().iter().all(|pack| pack.id() != new) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! Promises: a mirror holds exactly what the signed index names, statement by statement and object
 //! by object, and its summary is written last. It is judged like any source by those who read it.
 
+use crate::config::read_toml;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity;
@@ -13,7 +14,6 @@ use crate::session::Session;
 use objects::claim::{IdentityRow, PackageRecord};
 use objects::disk;
 use objects::id::{PackId, StatementId, TreeId};
-use objects::limits::CONFIG_BYTES_MAX;
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::repository::Repository;
 use plumbing::index::Index;
@@ -96,17 +96,13 @@ pub fn fetch(session: &Session, path: &Path, reporter: &dyn Reporter) -> Result<
 /// # Errors
 /// `Usage` if the repository is no mirror.
 pub fn origin(path: &Path) -> Result<String, Error> {
-    let file = path.join("remotes.toml");
-    let bytes = disk::try_read(&file, CONFIG_BYTES_MAX)?.ok_or_else(|| {
+    let remotes: Option<Remotes> = read_toml(&path.join("remotes.toml"))?;
+    let remotes = remotes.ok_or_else(|| {
         Error::usage(
             format!("{} was not cloned from anywhere", path.display()),
             "a mirror is made by `pkg clone --mirror SOURCE`",
         )
     })?;
-    let malformed = |why: String| Error::Malformed { path: file.clone(), why };
-    let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".into()))?;
-    let remotes: Remotes =
-        toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))?;
     Ok(remotes.origin)
 }
 
@@ -177,8 +173,7 @@ impl Copy<'_> {
     fn index(&mut self, accepted: &Accepted) -> Result<(), Error> {
         let index = &accepted.index;
         let old = self.repository.summary()?.map(|summary| summary.index);
-        let old: Option<objects::claim::Index> =
-            old.and_then(|signed| objects::codec::peek(signed.envelope().payload()).ok());
+        let old: Option<objects::claim::Index> = old.and_then(|signed| signed.envelope().peek().ok());
         let haves: Vec<TreeId> = old.map(|head| head.root).into_iter().collect();
         let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
         self.tree("fetching the index", wanted, &haves)

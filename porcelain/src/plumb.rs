@@ -120,8 +120,7 @@ pub struct Head {
 /// If it cannot be reached.
 pub fn ls_remote(session: &Session, address: &str) -> Result<Head, Error> {
     let summary = Remote::open(session, address)?.advertise()?;
-    let index: IndexHead =
-        objects::codec::peek(summary.index.envelope().payload()).map_err(objects::signed::Error::from)?;
+    let index: IndexHead = summary.index.envelope().peek()?;
     Ok(Head { repository: summary.repository, n: index.n, index: summary.index.id(), root: index.root })
 }
 

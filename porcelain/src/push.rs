@@ -51,7 +51,7 @@ pub fn push(
     let repository = Repository::open(from)?;
     let summary =
         repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
-    let head = peek(&summary.index)?;
+    let head: IndexHead = summary.index.envelope().peek()?;
     let parsed = Address::parse(address)?;
     reporter.begin("pushing", None);
     let result = match &parsed {
@@ -67,10 +67,6 @@ pub fn push(
     reporter.end();
     let sent = result?;
     Ok(Outcome { to: parsed.to_string(), index: head.n, sent: sent.unwrap_or(0), unchanged: sent.is_none() })
-}
-
-fn peek(signed: &Signed<IndexHead>) -> Result<IndexHead, Error> {
-    Ok(objects::codec::peek(signed.envelope().payload()).map_err(objects::signed::Error::from)?)
 }
 
 /// Copies what a plain folder lacks: packs, then statements, the list of packs, the summary last.
@@ -129,7 +125,8 @@ fn check_grown(
             hint: "push into a folder of your own".into(),
         });
     }
-    let (new, old) = (peek(&ours.index)?, peek(&theirs.index)?);
+    let new: IndexHead = ours.index.envelope().peek()?;
+    let old: IndexHead = theirs.index.envelope().peek()?;
     let mut next = Some(ours.index.id());
     while let Some(id) = next.filter(|id| *id != theirs.index.id()) {
         let envelope = repository.statements().try_find(id)?;
@@ -167,11 +164,11 @@ fn push_wire(session: &Session, repository: &Repository, address: &Address) -> R
     let peer = Peer::new(wire);
     let haves = match peer.advertise() {
         Ok(theirs) if theirs.index.id() == summary.index.id() => return Ok(None),
-        Ok(theirs) => trees(repository, peek(&theirs.index)?.root),
+        Ok(theirs) => trees(repository, theirs.index.envelope().peek::<IndexHead>()?.root),
         Err(SyncError::Empty { .. }) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let root = peek(&summary.index)?.root;
+    let root = summary.index.envelope().peek::<IndexHead>()?.root;
     let mut trees = trees(repository, root);
     trees.retain(|tree| !haves.contains(tree));
     let mut statements = Vec::new();

@@ -6,6 +6,7 @@ use objects::id::{StatementId, TreeId};
 use objects::progress::Progress;
 use objects::signed::Envelope;
 use objects::summary::Summary;
+use plumbing::sync::gather::Give;
 use plumbing::sync::intake::Intake;
 use plumbing::sync::mirror::Mirror;
 #[cfg(feature = "net")]
@@ -129,6 +130,10 @@ impl Source for Remote {
         progress: &dyn Progress,
     ) -> Result<(), SyncError> {
         self.source.bring(intake, haves, progress)
+    }
+
+    fn giver(&self) -> Option<&dyn Give> {
+        self.source.giver()
     }
 }
 

@@ -13,6 +13,7 @@
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::rebuild;
 use objects::disk;
 use objects::repository::Repository;
 use objects::time::Timestamp;
@@ -26,6 +27,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Asks for the passphrase of a key, by its name.
 type Ask = Box<dyn Fn(&str) -> Option<Passphrase> + Send + Sync>;
 
+/// Tells the user something that no verb was asked for.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
+
 /// What the user's things are needed for.
 pub struct Session {
     home: PathBuf,
@@ -36,6 +40,7 @@ pub struct Session {
     store: OnceLock<Arc<Repository>>,
     state: OnceLock<State>,
     ask: Ask,
+    tell: Tell,
 }
 
 /// How a session is opened. `None` means: as the environment and the settings say.
@@ -71,12 +76,18 @@ impl Session {
             store: OnceLock::new(),
             state: OnceLock::new(),
             ask: Box::new(|_| None),
+            tell: Box::new(|_| ()),
         })
     }
 
     /// Says how to ask for a passphrase: given the name of a key, None if nobody can be asked.
     pub fn ask_with(&mut self, ask: impl Fn(&str) -> Option<Passphrase> + Send + Sync + 'static) {
         self.ask = Box::new(ask);
+    }
+
+    /// Says how to tell the user what happened without being asked for.
+    pub fn tell_with(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        self.tell = Box::new(tell);
     }
 
     /// Asks for the passphrase of `key`.
@@ -122,7 +133,8 @@ impl Session {
         Ok(self.store.get_or_init(|| store))
     }
 
-    /// Pins, heads and the last known time.
+    /// Pins, heads and the last known time. If they are lost, what the store knows of them is rebuilt, and
+    /// the user told of the rest.
     ///
     /// # Errors
     /// If the database cannot be opened.
@@ -131,7 +143,12 @@ impl Session {
             return Ok(state);
         }
         disk::make_folder(&self.home)?;
-        let state = State::open(&self.home.join("state.db"))?;
+        if rebuild::is_lost(&self.home)
+            && let Some(rebuilt) = rebuild::rebuild(&self.home, self.store()?)?
+        {
+            (self.tell)(&rebuilt.message());
+        }
+        let state = State::open(&rebuild::path(&self.home)).map_err(damaged)?;
         Ok(self.state.get_or_init(|| state))
     }
 
@@ -152,6 +169,19 @@ impl Session {
     pub fn keyring(&self) -> Result<Keyring, Error> {
         disk::make_folder(&self.home)?;
         Ok(Keyring::open(&self.home.join("keys"))?)
+    }
+}
+
+/// Says what to do about a state that is damaged.
+fn damaged(error: plumbing::trust::DatabaseError) -> Error {
+    match error.code() {
+        "E-FORMAT" => Error::Refused {
+            code: "E-FORMAT",
+            what: plumbing::chain(&error),
+            hint: "`pkg fsck --repair` outside of any repository sets it aside and rebuilds what can be"
+                .into(),
+        },
+        _ => error.into(),
     }
 }
 

@@ -2,13 +2,20 @@
 
 use super::Context;
 use crate::ui;
+use objects::fsck::{Level, Report};
+use porcelain::event::Reporter;
 use porcelain::maintain::Packing;
-use porcelain::{Error, maintain};
-use std::path::PathBuf;
+use porcelain::{Error, maintain, repair};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Check a repository: forms, hashes, signatures, and that nothing is missing
 #[derive(clap::Args)]
+#[command(
+    after_help = "Every level checks the form of every file, refs and logs, and that everything a release or index names is here.\n\
+By default signatures are checked and all packs are read and hashed too. Damage is told by release and path.\n\
+A repair sets damaged files aside in objects/quarantine, after what is whole of them was written anew."
+)]
 pub struct Fsck {
     /// The repository (default: the one you stand in, else your store)
     #[arg(long, value_name = "REPO", env = "PKG_REPO")]
@@ -16,35 +23,122 @@ pub struct Fsck {
     /// Unpack and hash every object too
     #[arg(long)]
     data: bool,
+    /// Read no contents and check no signatures: only forms, and that nothing is missing
+    #[arg(long, visible_alias = "quick", conflicts_with = "data")]
+    connectivity_only: bool,
+    /// Mend what can be mended from the repository itself, then bring what is lost from sources
+    #[arg(long)]
+    repair: bool,
+    /// Ask this source for what is lost: a folder, bundle, web address or ticket; may be repeated (default:
+    /// where the repository was cloned from, and your store)
+    #[arg(long, value_name = "SOURCE", requires = "repair")]
+    from: Vec<String>,
+    /// Show what a repair would do
+    #[arg(long, requires = "repair")]
+    dry_run: bool,
 }
 
 impl Fsck {
     pub fn run(&self, context: &Context) -> Result<ExitCode, Error> {
+        let report = match self.repair {
+            false => self.check(context)?,
+            true => self.mend(context)?,
+        };
+        let damaged = porcelain::error::Class::Damaged as u8;
+        Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(damaged) })
+    }
+
+    fn level(&self) -> Level {
+        match (self.connectivity_only, self.data) {
+            (true, _) => Level::Connectivity,
+            (_, true) => Level::Data,
+            _ => Level::Frames,
+        }
+    }
+
+    fn check(&self, context: &Context) -> Result<Report, Error> {
         let repository = context.repository(self.repo.as_deref())?;
-        let report = maintain::fsck(&repository, self.data)?;
+        let report = repair::check(&context.session, &repository, self.level(), &context.screen)?;
         if context.json {
             ui::json(&report);
         } else {
-            report
-                .findings
-                .iter()
-                .for_each(|finding| ui::line(format!("{}: {}", finding.place, finding.problem)));
+            self.show(&report, context);
+        }
+        if !report.is_whole() {
+            context.note("hint: `pkg fsck --repair` mends what can be mended; --dry-run shows how");
+        }
+        Ok(report)
+    }
+
+    fn mend(&self, context: &Context) -> Result<Report, Error> {
+        let path = self.damaged_repository(context)?;
+        let (level, from, dry_run) = (self.level(), self.from.clone(), self.dry_run);
+        let request = repair::Request { path, level, from, dry_run };
+        let outcome = repair::repair(&context.session, &request, &context.screen)?;
+        if context.json {
+            ui::json(&outcome);
+            return Ok(outcome.report);
+        }
+        outcome.steps.iter().for_each(|step| ui::line(format!("  {step}")));
+        if self.dry_run {
+            outcome.asked.iter().for_each(|source| ui::line(format!("  ask       {source}")));
+        }
+        if let Some(rebuilt) = &outcome.state {
+            context.screen.warn(&rebuilt.message());
+        }
+        let restored = &outcome.restored;
+        if restored.objects + restored.statements > 0 || restored.summary {
             context.note(format!(
-                "checked {}, {}, {}, {}{}: {}",
-                ui::count(report.packs, "pack"),
-                ui::count(report.objects, "object"),
-                ui::count(report.statements, "statement"),
-                ui::count(report.refs, "ref"),
-                if self.data { format!(", {} of data", ui::bytes(report.bytes)) } else { String::new() },
-                if report.findings.is_empty() {
-                    "all whole".to_owned()
-                } else {
-                    ui::count(report.findings.len() as u64, "problem")
-                },
+                "restored {} ({}) and {}{}",
+                ui::count(restored.objects, "object"),
+                ui::bytes(restored.object_bytes),
+                ui::count(restored.statements, "statement"),
+                if restored.summary { ", and the summary" } else { "" },
             ));
         }
-        let damaged = porcelain::error::Class::Damaged as u8;
-        Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(damaged) })
+        self.show(&outcome.report, context);
+        Ok(outcome.report)
+    }
+
+    fn show(&self, report: &Report, context: &Context) {
+        for finding in &report.findings {
+            ui::line(format!("{}: {}", finding.place, finding.problem));
+        }
+        for lost in &report.lost_releases {
+            let what = match (lost.paths.as_slice(), lost.more) {
+                ([], _) => "its entry".to_owned(),
+                (paths, more) => format!("{}{}", paths.join(", "), if more { ", and more" } else { "" }),
+            };
+            ui::line(format!("lost: {} {}: {what}", lost.name, lost.version));
+        }
+        for release in &report.whole_releases {
+            ui::line(format!("whole: {release}"));
+        }
+        context.note(format!(
+            "checked {}, {}, {}, {}, {}{}: {}",
+            ui::count(report.packs, "pack"),
+            ui::count(report.objects, "object"),
+            ui::count(report.statements, "statement"),
+            ui::count(report.refs, "ref"),
+            ui::count(report.releases, "release"),
+            if self.data { format!(", {} of data", ui::bytes(report.bytes)) } else { String::new() },
+            match report.findings.len() as u64 {
+                0 => "all whole".to_owned(),
+                problems => ui::count(problems, "problem"),
+            },
+        ));
+    }
+
+    /// The repository to be mended, though it may be too damaged to be opened.
+    fn damaged_repository(&self, context: &Context) -> Result<PathBuf, Error> {
+        let here = || Path::new("objects/pack").is_dir().then(|| PathBuf::from("."));
+        match self.repo.clone().or_else(here) {
+            Some(path) => Ok(path),
+            None if context.session.home().join("store/objects/pack").is_dir() => {
+                Ok(context.session.home().join("store"))
+            }
+            None => Ok(context.repository(None)?.root().to_owned()),
+        }
     }
 }
 

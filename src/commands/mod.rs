@@ -188,6 +188,9 @@ fn context(global: &Global) -> Result<Context, Error> {
     };
     let mut session = Session::open(Options { home: None, jobs: global.jobs, freshness })?;
     session.ask_with(identity::ask);
+    if !global.quiet {
+        session.tell_with(|message| ui::warn(message));
+    }
     let screen = Screen::new(global.quiet, !global.no_progress && !global.json);
     Ok(Context { session, screen, json: global.json, quiet: global.quiet, verbose: global.verbose > 0 })
 }

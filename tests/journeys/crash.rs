@@ -108,6 +108,25 @@ fn a_killed_gc_loses_nothing() {
     });
 }
 
+/// REL-003: nor to a killed repacking, at whatever call; what it left is swept by the next collection.
+#[test]
+fn a_killed_repack_loses_nothing() {
+    let stage = Stage::set(|stage| {
+        stage.source("1.1.0");
+        stage.ada.ok(["publish", "hello", "--to", "repo"]);
+    });
+    stage.kill_at_every_call(&stage.ada, &["repack", "--full", "--repo", "repo"], &|place, done| {
+        stage.release_is_absent_or_whole("1.1.0", true, place);
+        if done {
+            let bob = stage.work();
+            let added = bob.yes(["add", "hello#1.0.0"]);
+            assert_eq!(added["actions"][0]["to"], "1.0.0", "{place}");
+            stage.ada.ok(["gc", "--grace", "0s", "--repo", "repo"]);
+            assert_eq!(fs::read_dir(stage.repo().join("objects/tmp")).unwrap().count(), 0, "{place}");
+        }
+    });
+}
+
 /// REL-006: a killed `id new` leaves no half key, and the name can be used.
 #[test]
 fn a_killed_id_new_leaves_no_half_key() {

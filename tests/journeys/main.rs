@@ -26,6 +26,7 @@ mod power;
 mod publish;
 mod recording;
 mod reorder;
+mod repair;
 mod sameness;
 mod sandbox;
 mod space;

@@ -9,7 +9,7 @@
 //! Leaves to others: the manifest, and the release made of the tree (porcelain).
 
 mod assemble;
-mod cache;
+pub(crate) mod cache;
 mod read;
 mod rules;
 mod source;

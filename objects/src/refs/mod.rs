@@ -27,6 +27,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+/// Where refs are gathered, as a relative key.
+pub const PACKED: &str = "packed-refs";
+
 /// Why refs could not be read or moved.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -129,6 +132,35 @@ pub struct RefEdit {
     pub message: String,
 }
 
+/// The refs of a repository that may be damaged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Those that can be read.
+    pub refs: BTreeMap<RefName, StatementId>,
+    /// Keys of files that hold something else, and what is wrong with them.
+    pub malformed: Vec<(String, String)>,
+}
+
+impl Survey {
+    fn packed(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        // A line that lost its end may still look like one, of another ref.
+        let end = text.rfind('\n').map_or(0, |at| at + 1);
+        let mut damaged = usize::from(end < text.len());
+        for line in text[..end].lines() {
+            let row =
+                line.split_once(' ').and_then(|(id, name)| Some((name.parse().ok()?, id.parse().ok()?)));
+            match row {
+                Some((name, id)) => drop(self.refs.insert(name, id)),
+                None => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            self.malformed.push((PACKED.to_owned(), format!("{damaged} lines are damaged")));
+        }
+    }
+}
+
 /// An edit, and where its ref was before.
 type Move = (RefEdit, Option<StatementId>);
 
@@ -162,6 +194,40 @@ impl Refs {
         let mut all = self.packed()?;
         self.list_loose("refs", &mut all)?;
         Ok(all.into_iter().filter(|(name, _)| name.as_str().starts_with(prefix)).collect())
+    }
+
+    /// All refs that can be read, and the files that hold something else.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed.
+    pub fn survey(&self) -> Result<Survey, Error> {
+        let mut survey = Survey::default();
+        match disk::try_read(&self.packed_path(), PACKED_REFS_BYTES_MAX) {
+            Ok(bytes) => survey.packed(&bytes.unwrap_or_default()),
+            Err(error) => survey.malformed.push((PACKED.to_owned(), crate::store::chain(&error))),
+        }
+        self.survey_loose("refs", &mut survey)?;
+        Ok(survey)
+    }
+
+    fn survey_loose(&self, folder: &str, survey: &mut Survey) -> Result<(), Error> {
+        for name in disk::list(&self.root.join(folder))? {
+            let full = format!("{folder}/{name}");
+            if self.root.join(&full).is_dir() {
+                self.survey_loose(&full, survey)?;
+                continue;
+            }
+            let Ok(name) = full.parse::<RefName>() else { continue };
+            match self.loose(&name) {
+                Ok(Some(id)) => drop(survey.refs.insert(name, id)),
+                Ok(None) => {}
+                Err(error) => {
+                    survey.refs.remove(&name);
+                    survey.malformed.push((full, crate::store::chain(&error)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes `edits` in order under the lock.
@@ -269,6 +335,16 @@ impl Refs {
         self.lock().map(drop)
     }
 
+    /// Writes `packed-refs` anew, whatever stands there.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn rewrite_packed(&self, refs: &BTreeMap<RefName, StatementId>) -> Result<(), Error> {
+        let path = journal::path(&self.root);
+        let _lock = disk::lock_file(&path)?; // what is unfinished may need the file that is damaged
+        self.write_packed(refs)
+    }
+
     fn lock(&self) -> Result<File, Error> {
         let path = journal::path(&self.root);
         let file =
@@ -326,7 +402,7 @@ impl Refs {
     }
 
     fn packed_path(&self) -> PathBuf {
-        self.root.join("packed-refs")
+        self.root.join(PACKED)
     }
 }
 

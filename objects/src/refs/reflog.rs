@@ -70,6 +70,26 @@ pub(super) fn append(
     Ok(())
 }
 
+/// Writes a log anew from lines that were read from it, or that stand for what is lost.
+///
+/// # Errors
+/// If the disk refuses; the old log then stands.
+pub fn rewrite(root: &Path, name: &RefName, lines: &[Line]) -> Result<(), Error> {
+    let (mut text, mut before) = (String::new(), String::new());
+    for line in lines {
+        let edit = RefEdit {
+            name: name.clone(),
+            previous: super::PreviousValue::Any,
+            new: line.new,
+            message: line.message.clone(),
+        };
+        before = new_line(&before, &edit, line.old, line.at);
+        text.push_str(&before);
+        text.push('\n');
+    }
+    Ok(disk::write_whole(&root.join("logs").join(name.as_str()), text.as_bytes())?)
+}
+
 fn new_line(before: &str, edit: &RefEdit, old: Option<StatementId>, now: Timestamp) -> String {
     let (old, new) = (old.unwrap_or(NOWHERE), edit.new.unwrap_or(NOWHERE));
     let message = edit.message.replace(char::is_control, " ");

@@ -168,8 +168,46 @@ pub fn clear(store: &Store, plan: &Plan, new: Option<PackId>) -> Result<(), Erro
 /// # Errors
 /// If the disk refuses.
 pub fn remove_packs(store: &Store, leaving: &[PackId]) -> Result<(), Error> {
+    finish_removal(store)?;
+    if leaving.is_empty() {
+        return Ok(());
+    }
+    let note: String = leaving.iter().map(|id| format!("{}\n", id.to_hex())).collect();
+    let noted = disk::write_whole(&note_path(store), note.as_bytes());
+    drop(noted); // a full disk has no room for it, and has to be freed all the same (REL-014)
     leaving.iter().try_for_each(|id| remove_pack(store, *id))?;
+    disk::remove(&note_path(store))?;
     store.refresh()
+}
+
+/// Largest note of packs that are leaving, in bytes: as many packs as a list of packs has.
+const NOTE_BYTES_MAX: usize = crate::limits::PACK_LIST_BYTES_MAX;
+
+/// Where it is noted which packs are being removed, so that what a killed process left of one is not
+/// taken for the loss of the rest.
+fn note_path(store: &Store) -> std::path::PathBuf {
+    store.info_folder().join("leaving")
+}
+
+/// The packs that somebody was removing when they were killed, or is removing now.
+///
+/// # Errors
+/// If the note cannot be read.
+pub fn leaving(store: &Store) -> Result<Vec<PackId>, disk::Error> {
+    let note = disk::try_read(&note_path(store), NOTE_BYTES_MAX)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&note).lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// Ends what a killed process began to remove: of packs that are gone, the rest goes too. One that was
+/// not reached yet is left: whoever collects next decides about it anew.
+fn finish_removal(store: &Store) -> Result<(), disk::Error> {
+    let folder = store.packs_folder();
+    for id in leaving(store)? {
+        if !folder.join(super::pack::file_name(id)).exists() {
+            remove_pack(store, id)?;
+        }
+    }
+    disk::remove(&note_path(store))
 }
 
 /// The group that objects from broken-up frames share.

@@ -6,7 +6,7 @@
 //! ([`repack`]).
 
 pub mod gc;
-mod multi;
+pub(crate) mod multi;
 pub mod pack;
 pub mod repack;
 pub mod transaction;
@@ -172,6 +172,17 @@ impl Store {
             Some(multi) => multi.index.check(&packs.all).err(),
             None => self.multi_index_path().exists().then(|| "it is malformed".to_owned()),
         }
+    }
+
+    /// Opens a pack again whose index was written anew.
+    ///
+    /// # Errors
+    /// As [`Store::refresh`].
+    pub fn reopen(&self, id: PackId) -> Result<(), Error> {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        packs.all.retain(|pack| pack.id() != id);
+        drop(packs);
+        self.refresh()
     }
 
     /// The open packs.

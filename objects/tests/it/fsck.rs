@@ -1,6 +1,6 @@
 //! Checking a repository: every damage is found, and nothing else.
 
-use objects::fsck::{self, Options, Report};
+use objects::fsck::{self, Level, Options, Report};
 use objects::release::Entry;
 use objects::repository::{Error, Repository};
 use objects::signed::Envelope;
@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::tempdir;
 
 /// Files that change from version to version.
-fn version(n: u64) -> Files {
+pub fn version(n: u64) -> Files {
     let mut random = Random::new(100);
     let mut files = Files::new()
         .file("README", format!("version {n}"))
@@ -27,7 +27,7 @@ fn version(n: u64) -> Files {
 
 /// A repository with two releases of one package and one of another, published in turn: identity,
 /// entries, refs loose and packed, logs, indexes, beacons, summary, list of packs.
-fn published() -> (TempRepository, Author) {
+pub fn published() -> (TempRepository, Author) {
     let repository = TempRepository::new();
     let mut author = Author::new(20);
     for (n, (package, release)) in
@@ -75,7 +75,10 @@ fn a_whole_repository_has_no_finding() {
 /// come back instead, byte for byte. Without damage there is no finding.
 #[test]
 fn every_damage_is_found_and_nothing_else() {
-    let rounds = if std::env::var_os("PKG_LONG_TESTS").is_some() { 1_000 } else { 150 };
+    let (rounds, clean_every) = match std::env::var_os("PKG_LONG_TESTS").is_some() {
+        true => (1_000, 1),
+        false => (150, 10),
+    };
     let seed = 20_260;
     println!("seed {seed}, {rounds} rounds");
     let mut random = Random::new(seed);
@@ -94,7 +97,7 @@ fn every_damage_is_found_and_nothing_else() {
         assert!(found || healed, "round {round}: {damage:?} of {name} is not found");
         let _ = std::fs::remove_file(&path);
         std::fs::write(&path, content).unwrap();
-        if round % 10 == 0 {
+        if round % clean_every == 0 {
             assert_clean(root);
         }
     }
@@ -205,6 +208,135 @@ fn damaged_objects_are_named() {
             "{id} is not named"
         );
     }
+}
+
+/// REL-021: damage is told by the releases that are hit, with their paths; the others are whole.
+#[test]
+fn damage_is_told_by_release_and_path() {
+    let (repository, _) = published();
+    let entry =
+        objects::walk::entry_at(repository.store(), tree_of(&repository, "web/ui"), "README").unwrap();
+    let chunk = entry.unwrap().id;
+    let (pack, number) = repository.store().locate(&chunk).unwrap();
+    let frame = pack.table().place(number).frame;
+    let at = pack.table().stored_range(frame).start as usize;
+    Damage::Flip { at: at + 12, bit: 3 }.apply(pack.path());
+    for level in [Level::Frames, Level::Data] {
+        let request = fsck::Request { level, jobs: 2, progress: &objects::progress::Silent };
+        let found = fsck::inspect(&repository.reopened(), request).unwrap();
+        let report = found.report;
+        let hit: Vec<_> =
+            report.lost_releases.iter().map(|lost| (lost.name.as_str(), lost.version.as_str())).collect();
+        assert_eq!(hit, [("web/ui", "2.0.0-rc.1")], "{report:?}");
+        assert!(report.lost_releases[0].paths.contains(&"README".to_owned()), "{report:?}");
+        assert!(report.lost_objects.contains(&chunk));
+        assert_eq!(report.whole_releases, ["hello 1.0.0", "hello 1.1.0"].map(str::to_owned).into());
+        assert_eq!(report.releases, 3);
+        assert!(found.damage.lost.contains_key(&chunk) && found.damage.packs.contains(&pack.id()));
+    }
+}
+
+/// The tree of the newest release of a package.
+fn tree_of(repository: &Repository, package: &str) -> objects::id::TreeId {
+    let ids = repository.statements().list().unwrap();
+    let entries = ids.iter().filter_map(|id| repository.statements().find::<Entry>(*id).ok());
+    let entries = entries.map(|signed| {
+        objects::codec::decode::<Entry>("entry", signed.envelope().payload(), 1 << 16).unwrap()
+    });
+    let newest = entries.filter(|entry| entry.name.as_str() == package).max_by_key(|entry| entry.seq);
+    newest.unwrap().release().unwrap().tree
+}
+
+/// The cheap end reads no contents: it finds what is missing, and not what is merely damaged.
+#[test]
+fn connectivity_alone_finds_what_is_missing() {
+    let (repository, _) = published();
+    let found = |repository: &TempRepository| {
+        let (level, read) = (Level::Connectivity, Read::default());
+        let request = fsck::Request { level, jobs: 1, progress: &read };
+        let report = fsck::inspect(&repository.reopened(), request).unwrap().report;
+        assert_eq!(read.0.into_inner(), 0, "no content is read");
+        report
+    };
+    assert!(found(&repository).is_whole());
+    let entry =
+        objects::walk::entry_at(repository.store(), tree_of(&repository, "web/ui"), "README").unwrap();
+    let (pack, number) = repository.store().locate(&entry.unwrap().id).unwrap();
+    let at = pack.table().stored_range(pack.table().place(number).frame).start as usize;
+    let whole = std::fs::read(pack.path()).unwrap();
+    Damage::Flip { at: at + 12, bit: 3 }.apply(pack.path());
+    assert!(found(&repository).is_whole(), "that is for the levels above");
+    std::fs::remove_file(pack.path()).unwrap();
+    assert!(!found(&repository).lost_releases.is_empty());
+    std::fs::write(pack.path(), whole).unwrap();
+}
+
+/// Counts what is read.
+#[derive(Default)]
+struct Read(std::sync::atomic::AtomicU64);
+
+impl objects::progress::Progress for Read {
+    fn advance(&self, bytes: u64) {
+        self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Progress tells of every byte of frames once, whatever the number of threads; the report does not
+/// depend on it.
+#[test]
+fn threads_change_nothing() {
+    let (repository, _) = published();
+    let pack = repository.store().packs()[0].clone();
+    Damage::Flip { at: 30, bit: 0 }.apply(pack.path());
+    let repository = repository.reopened();
+    let total = fsck::bytes_to_read(&repository, Level::Data);
+    let look = |jobs| {
+        let read = Read::default();
+        let request = fsck::Request { level: Level::Data, jobs, progress: &read };
+        let found = fsck::inspect(&repository, request).unwrap();
+        assert_eq!(read.0.into_inner(), total);
+        found
+    };
+    assert_eq!(look(1), look(8));
+}
+
+/// REL-020: a pack that is listed for readers and gone, with its index; a tag that only the index knows;
+/// an entry in the middle of a log.
+#[test]
+fn what_only_others_remember_is_missed() {
+    let (repository, _) = published();
+    let root = repository.root().to_owned();
+    let pack = repository.add(&["a pack that nothing needs"])[0];
+    repository.write_pack_list(&[], None).unwrap();
+    let pack = repository.store().locate(&pack).unwrap().0.id();
+    for name in [objects::repository::pack_key(pack), objects::repository::pack_index_key(pack)] {
+        std::fs::remove_file(root.join(name)).unwrap();
+    }
+    assert!(check(&root).unwrap().findings.iter().any(|f| f.place == "objects/info/packs"), "a listed pack");
+    repository.write_pack_list(&[], None).unwrap();
+    assert_clean(&root);
+    let tag = repository.refs().list("refs/tags/").unwrap().pop().unwrap().0;
+    for path in [root.join(tag.as_str()), root.join("logs").join(tag.as_str())] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let report = check(&root).unwrap();
+    assert!(report.findings.iter().any(|finding| finding.place == tag.as_str()), "{report:?}");
+}
+
+/// A folder that was pushed to has public files alone, and is whole.
+#[test]
+fn a_copy_without_refs_is_whole() {
+    let (repository, _) = published();
+    let copy = tempdir().unwrap();
+    for path in snapshot_of_store(repository.root()).into_keys() {
+        if ["config", "summary", "objects/", "statements/"].iter().any(|part| path.starts_with(part)) {
+            std::fs::create_dir_all(copy.path().join(&path).parent().unwrap()).unwrap();
+            std::fs::copy(repository.root().join(&path), copy.path().join(&path)).unwrap();
+        }
+    }
+    assert_clean(copy.path());
+    let report = check(copy.path()).unwrap();
+    assert_eq!(report.releases, 3, "the index tells which releases there are");
 }
 
 /// REL-021: a chunk that is nowhere is told by the release that needs it.

@@ -112,6 +112,9 @@ fn long_chains_of_links_are_bounded() {
     let doubling = |n: usize| (format!("l{n:02}"), format!("l{:02}/l{:02}", n + 1, n + 1));
     let bomb: BTreeMap<_, _> = (0..40).map(doubling).collect();
     without_hanging(move || _ = links::check(&bomb));
+    let round = |n: usize| (format!("l{n:02}"), format!("l{:02}{}", n + 1, "/b".repeat(2_040)));
+    let long_ways_round: BTreeMap<_, _> = (0..60).map(round).collect();
+    without_hanging(move || assert_eq!(links::check(&long_ways_round).unwrap_err().code(), "E-PATH"));
 }
 
 /// SEC-007, SEC-009, SEC-018: names that some systems cannot hold are refused unless allowed, and

@@ -10,6 +10,7 @@ mod chunker;
 mod codec;
 mod crash;
 mod fsck;
+mod fuzz;
 mod gc;
 mod golden;
 mod index;
@@ -21,9 +22,14 @@ mod pack;
 mod parallel;
 mod refs;
 mod repack;
+mod repair;
 mod store;
 mod tree;
 mod version;
+
+/// Counted, so that a decoder which takes memory by a stated length is found.
+#[global_allocator]
+static ALLOCATOR: objects::testing::memory::Counting = objects::testing::memory::Counting;
 
 /// A test file without its `mod` line would pass by never running.
 #[test]

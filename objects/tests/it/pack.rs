@@ -1,6 +1,7 @@
 //! Frames and packs that are cut, bent, or lie.
 
-use objects::id::{ObjectId, PackId};
+use objects::blob::Blob;
+use objects::id::{ChunkId, ObjectId, PackId};
 use objects::limits::{DELTA_DEPTH_MAX, FRAME_BYTES_MAX, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX};
 use objects::object::{Find, Kind};
 use objects::store::Store;
@@ -423,6 +424,27 @@ fn a_delta_bomb_is_refused() {
     let error = read(&store, DELTA_DEPTH_MAX as u64 * WIDE).unwrap_err();
     assert_eq!(error.code(), "E-LIMIT", "{error}");
     assert_eq!(read(&store, 3).unwrap(), object(3), "the next read begins anew");
+}
+
+/// SEC-030, SEC-035: a delta that names two long files in turn, four thousand times, is refused after
+/// a bounded number of chunks was listed.
+#[test]
+fn a_delta_against_long_files_in_turn_is_refused() {
+    const ROWS: usize = 20_000;
+    let chunk = ChunkId::new(ObjectId::of(b"x"));
+    let run = Blob::Chunks { size: ROWS as u64, pieces: vec![(chunk, 1); ROWS] }.encode();
+    let (run_id, rows) = (ObjectId::of(&run), ROWS as u64);
+    let fan = |runs: u64| literally::blob_fan(runs * rows, &vec![(run_id, rows, rows); runs as usize]);
+    let (long, longer) = (fan(1), fan(2));
+    let content = |blob: &[u8]| Base { of: BaseOf::Content, id: ObjectId::of(blob), start: 0, len: 1 };
+    let in_turn: Vec<Base> =
+        [content(&long), content(&longer)].into_iter().cycle().take(PREFIX_RANGES_MAX).collect();
+    let lists = PackedFrame::of(&[b"x".to_vec(), run, long.clone(), longer.clone()]);
+    let honest = PackedFrame::delta(&object(1), vec![content(&longer), content(&long)], b"xx");
+    let hostile = PackedFrame::delta(&object(2), in_turn, &[b'x'; PREFIX_RANGES_MAX]);
+    let (_kept, store) = store_of(&[lists, honest, hostile]);
+    assert_eq!(read(&store, 1).unwrap(), object(1));
+    assert_eq!(read(&store, 2).unwrap_err().code(), "E-FORMAT");
 }
 
 /// SEC-031: an id twice in one pack with different bytes: what is served matches the id.

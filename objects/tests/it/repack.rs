@@ -293,3 +293,23 @@ fn a_killed_repacking_leaves_nothing_to_salvage() {
     gc::sweep_staging(store).unwrap();
     assert!(!left.with_file_name(".1-1.copy").exists());
 }
+
+/// REL-003: what a removal that was cut short left of a pack is no damage, and goes with the next one; of
+/// a pack that was not reached nothing goes.
+#[test]
+fn a_removal_that_was_cut_short_is_ended() {
+    let (repository, trees) = history(2);
+    let old: Vec<_> = repository.store().packs().iter().map(|pack| pack.id()).collect();
+    full(&repository, &trees, JOBS_2);
+    let folder = repository.store().packs_folder();
+    let note: String = old.iter().map(|id| format!("{}\n", id.to_hex())).collect();
+    std::fs::write(repository.store().info_folder().join("leaving"), note).unwrap();
+    std::fs::remove_file(folder.join(pack::file_name(old[0]))).unwrap();
+    assert_eq!(findings(&repository), BTreeMap::new());
+    gc::remove_packs(repository.store(), &[]).unwrap();
+    assert!(!folder.join(index_name(old[0])).exists());
+    assert!(folder.join(index_name(old[1])).exists());
+    assert!(gc::leaving(repository.store()).unwrap().is_empty());
+    std::fs::remove_file(folder.join(pack::file_name(old[1]))).unwrap();
+    assert_eq!(findings(&repository).len(), 1, "a pack that is gone without a note is lost");
+}

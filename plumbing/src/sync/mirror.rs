@@ -6,6 +6,9 @@
 //! Promises: memory is bounded by one batch of frames; an index is read once.
 //! Leaves to others: everything of trust. The files may be anybody's.
 
+mod give;
+
+use super::gather::Give;
 use super::intake::{Intake, STORED_BYTES_MAX, Strangers};
 use super::message::malformed;
 use super::reach::Reach;
@@ -228,6 +231,10 @@ fn merge(frames: impl Iterator<Item = Placed>) -> Vec<(Range<u64>, Vec<Placed>)>
 }
 
 impl Source for Mirror {
+    fn giver(&self) -> Option<&dyn Give> {
+        Some(self)
+    }
+
     fn name(&self) -> String {
         self.bare.source()
     }

@@ -4,6 +4,8 @@
 //! Source ── advertise, statements, bring ──▶ Intake ──▶ store
 //!   ├ peer::Peer       over a Wire: asks, the other side (serve) chooses frames and deltas
 //!   └ mirror::Mirror   over a Bare: reads tables of contents, then merged ranges of frames
+//!
+//! Give ── objects by id ──▶ gather ──▶ store          for what a store has lost
 //! ```
 //!
 //! Promises: every frame is checked on arrival, every object by its id, and only what was asked for
@@ -11,6 +13,7 @@
 //! (L-R1). A source that sends something else is named and dropped, and the next one is asked.
 //! Leaves to others: whether what arrived is to be believed (`trust`). The two never meet.
 
+pub mod gather;
 pub mod intake;
 pub mod message;
 pub mod mirror;
@@ -21,6 +24,7 @@ pub mod send;
 pub mod serve;
 
 use crate::transport;
+use gather::Give;
 use intake::Intake;
 use objects::disk;
 use objects::id::{ObjectId, StatementId, TreeId};
@@ -167,6 +171,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If the exchange fails; what arrived before is in the intake.
     fn bring(&self, intake: &mut Intake<'_>, haves: &[TreeId], progress: &dyn Progress) -> Result<(), Error>;
+
+    /// The same source for single objects, if it can give those.
+    fn giver(&self) -> Option<&dyn Give> {
+        None
+    }
 }
 
 /// What is to be fetched, and how much of it there may be at most.

@@ -103,6 +103,16 @@ impl Database {
         Ok(Database { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
+    /// What SQLite finds wrong with the file, or None.
+    ///
+    /// # Errors
+    /// If it is so damaged that it cannot be looked at.
+    pub fn check(&self) -> Result<Option<String>, Error> {
+        let answer =
+            self.read("check", |view| view.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
+        Ok(Some(answer).filter(|answer: &String| answer != "ok"))
+    }
+
     /// Brings the tables of `room` up to date: `steps` are the statements that lead from each
     /// version to the next; those already taken are left out.
     ///

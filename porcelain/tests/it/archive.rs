@@ -1,6 +1,6 @@
 //! Archives, good and hostile, all of them built here byte by byte or by their own writers.
 
-mod build;
+pub(crate) mod build;
 mod damage;
 mod format;
 mod hostile;

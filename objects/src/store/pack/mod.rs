@@ -12,6 +12,7 @@ pub mod writer;
 use crate::blob::{Blob, Piece};
 use crate::disk::{Context, Mapped};
 use crate::id::{BlobId, ObjectId, PackId};
+use crate::limits::PREFIX_CHUNKS_MAX;
 use crate::object::{Bytes, Error, Find, Kind};
 use index::Index;
 use std::fs::File;
@@ -152,6 +153,7 @@ pub fn open_frame(frame: &Frame, stored: &[u8], bases: &dyn Find) -> Result<Resu
 pub fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>, Error> {
     let mut prefix = Vec::with_capacity(base.iter().map(|b| b.len as usize).sum());
     let mut last: Option<(ObjectId, Vec<Piece>)> = None; // ranges of one blob stand together
+    let mut listed = 0;
     for part in base {
         let before = prefix.len();
         match part.of {
@@ -162,7 +164,12 @@ pub fn gather(base: &[Base], from: &dyn Find) -> Result<Result<Vec<u8>, String>,
             }
             BaseOf::Content => {
                 if last.as_ref().is_none_or(|(id, _)| *id != part.id) {
-                    last = Some((part.id, crate::walk::blob_pieces(from, BlobId::new(part.id))?));
+                    let pieces = crate::walk::blob_pieces(from, BlobId::new(part.id))?;
+                    listed += pieces.len();
+                    if listed > PREFIX_CHUNKS_MAX && last.is_some() {
+                        return Ok(Err(format!("its bases list more than {PREFIX_CHUNKS_MAX} chunks")));
+                    }
+                    last = Some((part.id, pieces));
                 }
                 let pieces = last.as_ref().map_or(&[][..], |(_, pieces)| pieces);
                 crate::walk::read_pieces(from, pieces, part, &mut prefix)?;

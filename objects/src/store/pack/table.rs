@@ -21,7 +21,7 @@ use crate::limits::{
     FRAME_BYTES_MAX, FRAME_STORED_BYTES_MAX, PACK_FRAMES_MAX, PREFIX_BYTES_MAX, PREFIX_RANGES_MAX,
     TABLE_BYTES_MAX,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::ops::Range;
 
 /// Length of the tail without the table.
@@ -74,8 +74,8 @@ impl From<Base> for BaseTuple {
 }
 
 /// One frame, as the table and the wire describe it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "FrameTuple", into = "FrameTuple")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "FrameTuple")]
 pub struct Frame {
     /// Bytes of the zstd frame.
     pub stored: u32,
@@ -89,7 +89,7 @@ pub struct Frame {
     pub lengths: Vec<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct FrameTuple(u32, u32, ObjectId, Vec<Base>, Vec<u32>);
 
 impl From<FrameTuple> for Frame {
@@ -98,9 +98,9 @@ impl From<FrameTuple> for Frame {
     }
 }
 
-impl From<Frame> for FrameTuple {
-    fn from(frame: Frame) -> Self {
-        FrameTuple(frame.stored, frame.raw, frame.hash, frame.base, frame.lengths)
+impl Serialize for Frame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.stored, self.raw, self.hash, &self.base, &self.lengths).serialize(serializer)
     }
 }
 

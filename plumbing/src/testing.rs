@@ -1,0 +1,3 @@
+//! Helpers for tests of this crate (feature `testing`).
+
+pub mod fuzz;
