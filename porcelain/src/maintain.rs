@@ -83,6 +83,7 @@ pub fn collect(
         return Ok(collected(&plan, 0, true));
     }
     let _lock = repository.lock_exclusive()?;
+    repository.refs().settle()?; // or what a killed process was about to name would go
     let plan = gc::plan(repository.store(), roots(session, repository, grace_seconds)?)?;
     let options = Options { jobs: session.jobs(), ..Options::default() };
     let heir = gc::rewrite(repository.store(), &plan, options)?;

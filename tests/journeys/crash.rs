@@ -189,3 +189,34 @@ fn a_killed_bundle_is_absent_or_whole() {
         }
     }
 }
+
+/// REL-003, REL-009: a collection that comes first after a kill takes nothing that the killed command was
+/// about to name: of a fetch whose tags were being moved, the releases stay.
+#[test]
+fn a_gc_after_a_kill_takes_nothing_that_was_about_to_be_named() {
+    let stage = Stage::set(|stage| {
+        stage.bob.ok(["clone", "--mirror", "repo", "mirror"]);
+        stage.source("1.1.0");
+        stage.ada.ok(["publish", "hello", "--to", "repo"]);
+    });
+    let mirror = stage.stage.join("mirror");
+    let fetch = ["--jobs", "1", "fetch", "--repo", "mirror"];
+    let Some(points) = stage.points(&stage.bob, "fdatasync,rename,pwrite64,ftruncate", &fetch) else {
+        return;
+    };
+    let stride = if long() { 1 } else { (points.len() / 16).max(1) };
+    for (call, n) in points.iter().step_by(stride) {
+        stage.restore();
+        let inject = format!("inject={call}:signal=KILL:when={n}");
+        Run::of(strace(&stage.bob, &["-e", &format!("trace={call}"), "-e", &inject], &fetch));
+        let place = format!("fetch killed at {call} {n}, then gc");
+        let collected = stage.bob.run(["gc", "--grace", "0s", "--repo", "mirror"]);
+        assert_eq!(collected.code, Some(0), "{place}: {collected:?}");
+        println!("{place}");
+        stage.bob.is_whole_after_a_kill(&mirror);
+        let again = stage.bob.run(fetch);
+        assert_eq!(again.code, Some(0), "{place}, again: {again:?}");
+        stage.bob.is_whole_after_a_kill(&mirror);
+        stage.bob.ok(["show", "hello#1.1.0", "--repo", "mirror"]);
+    }
+}

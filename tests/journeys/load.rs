@@ -184,6 +184,7 @@ impl<'w> Load<'w> {
             return None;
         }
         let run = person.run(args);
+        println!("{} ended with {:?}", args.join(" "), run.code);
         let harmless = matches!((args[0], run.code), ("remove", Some(3)));
         assert!(run.code == Some(0) || harmless || self.cut.load(SeqCst), "seed {}: {run:?}", self.seed);
         (run.code == Some(0)).then_some(run)

@@ -326,6 +326,15 @@ impl Refs {
         Ok(loose.len())
     }
 
+    /// Completes the moves that a killed process had begun: whoever decides what nothing refers to has to
+    /// see them made.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.lock().map(drop)
+    }
+
     /// Writes `packed-refs` anew, whatever stands there.
     ///
     /// # Errors
