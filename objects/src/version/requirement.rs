@@ -252,7 +252,7 @@ fn parse_comparator(piece: &str) -> Result<(Comparator, Option<u64>), String> {
     let operators = [">=", "<=", ">", "<", "=", "^", "~"];
     let operator = operators.into_iter().find(|op| piece.starts_with(op)).unwrap_or("");
     let (epoch, version) = split_epoch(piece[operator.len()..].trim_start_matches(' '))?;
-    if version.starts_with(['=', '<', '>']) {
+    if !operator.is_empty() && version.starts_with(['=', '<', '>']) {
         return Err("it has an operator where a version belongs".to_owned()); // `> =1` is not `>=1`
     }
     let (version, revision) = match version.rsplit_once('~') {
