@@ -7,7 +7,7 @@
 use crate::blob::{Blob, Piece};
 use crate::id::{BlobId, ChunkId, ObjectId, TreeId};
 use crate::limits::{FILE_CHUNKS_MAX, LINK_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, RELEASE_FILES_MAX};
-use crate::object::{Bytes, Error, Find, Kind};
+use crate::object::{Bytes, Error, Exists, Find, Kind};
 use crate::store::pack::table::Base;
 use crate::tree::{Entry, Mode, Tree, TreeError};
 use std::collections::HashSet;
@@ -240,6 +240,18 @@ pub fn check_links(find: &dyn Find, root: TreeId, files_max: u64) -> Result<(), 
         Ok(())
     })?;
     crate::links::check(&links)
+}
+
+/// True if the tree and everything below it is here.
+///
+/// # Errors
+/// If some of it is here and damaged.
+pub fn is_whole(store: &(impl Find + Exists), tree: TreeId) -> Result<bool, Error> {
+    match closure(store, tree, &mut HashSet::new()) {
+        Ok(closure) => Ok(closure.chunks.iter().all(|(chunk, _)| store.contains(&chunk.object()))),
+        Err(Error::Missing { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// All objects below a tree, each once.

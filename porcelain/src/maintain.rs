@@ -5,7 +5,7 @@ use crate::event::{Reporter, Step};
 use crate::publish::tag_ref;
 use crate::session::Session;
 use objects::claim::Index;
-use objects::id::{IdentityId, ObjectId, PackId, TreeId};
+use objects::id::{IdentityId, ObjectId, TreeId};
 use objects::name::PackageName;
 use objects::object::{Exists, Kind};
 use objects::refs::{RefName, reflog};
@@ -87,8 +87,7 @@ pub fn collect(
     let plan = gc::plan(repository.store(), roots(session, repository, grace_seconds)?)?;
     let options = Options { jobs: session.jobs(), ..Options::default() };
     let heir = gc::rewrite(repository.store(), &plan, options)?;
-    let leaving: Vec<PackId> =
-        plan.rewrite.iter().chain(&plan.drop).copied().filter(|id| Some(*id) != heir).collect();
+    let leaving = plan.leaving(heir);
     if repository.summary()?.is_some() {
         repository.unlist_packs(&leaving, heir)?;
     }
@@ -177,7 +176,7 @@ fn add_listed(repository: &Repository, root: TreeId, packages: &mut Packages) ->
             if !is_named
                 && here(repository, release)
                 && !was_let_go(repository, &tag)?
-                && is_whole(repository, release.tree)?
+                && walk::is_whole(repository.store(), release.tree)?
             {
                 history.insert(release.version.clone(), release.tree);
             }
@@ -194,15 +193,6 @@ fn was_let_go(repository: &Repository, tag: &RefName) -> Result<bool, Error> {
 
 fn here(repository: &Repository, release: &Release) -> bool {
     repository.store().contains(&release.tree.object())
-}
-
-fn is_whole(repository: &Repository, tree: TreeId) -> Result<bool, Error> {
-    let store = repository.store();
-    match walk::closure(store, tree, &mut HashSet::new()) {
-        Ok(closure) => Ok(closure.chunks.iter().all(|(chunk, _)| store.contains(&chunk.object()))),
-        Err(objects::object::Error::Missing { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Most packs a repository has before small ones are joined in passing.

@@ -50,6 +50,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The packs to be removed once live objects have moved to `heir`, which may be one of them.
+    pub fn leaving(&self, heir: Option<PackId>) -> Vec<PackId> {
+        self.rewrite.iter().chain(&self.drop).copied().filter(|id| Some(*id) != heir).collect()
+    }
+
     /// True if there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.drop.is_empty() && self.rewrite.is_empty()
@@ -158,9 +163,7 @@ pub fn rewrite(store: &Store, plan: &Plan, options: Options) -> Result<Option<Pa
 /// # Errors
 /// If the disk refuses.
 pub fn clear(store: &Store, plan: &Plan, new: Option<PackId>) -> Result<(), Error> {
-    let leaving: Vec<PackId> =
-        plan.rewrite.iter().chain(&plan.drop).copied().filter(|id| Some(*id) != new).collect();
-    remove_packs(store, &leaving)
+    remove_packs(store, &plan.leaving(new))
 }
 
 /// Removes packs that others stand in for.

@@ -98,16 +98,12 @@ impl Transaction<'_> {
         self.writer.begun_ns()
     }
 
-    /// True if the tree and everything below it is in the store or this transaction.
+    /// True if the tree and everything below it is in the store already.
     ///
     /// # Errors
     /// If it is here and damaged.
     pub fn has_whole(&self, tree: TreeId) -> Result<bool, Error> {
-        match walk::closure(self.store, tree, &mut HashSet::new()) {
-            Ok(closure) => Ok(closure.chunks.iter().all(|(chunk, _)| self.contains(&chunk.object()))),
-            Err(Error::Missing { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        walk::is_whole(self.store, tree)
     }
 
     /// How many objects were added.
