@@ -3,7 +3,10 @@
 //! Promises: heads only grow; they are on disk before the statement can be seen (REL-042, REL-043).
 
 use crate::error::Error;
+use crate::rebuild;
+use crate::session::Session;
 use objects::id::{ObjectId, StatementId};
+use objects::repository::Repository;
 use objects::signed::Envelope;
 use plumbing::trust::{Database, State};
 
@@ -22,6 +25,34 @@ pub struct Head {
     pub entry: StatementId,
     /// The repository it was published to.
     pub place: String,
+}
+
+/// The newest statement of each log that was published to `repository` last. Needs no room on disk.
+///
+/// # Errors
+/// If the database is there and cannot be read.
+pub fn newest_for(session: &Session, repository: &Repository) -> Result<Vec<Envelope>, Error> {
+    const JOINED: &str =
+        "SELECT envelope FROM ledger_heads JOIN ledger_entries ON entry = id WHERE place = ?1";
+    let Some(database) = Database::open_to_read(&rebuild::path(session.home()))? else {
+        return Ok(Vec::new());
+    };
+    let found = database.read("read", |view| {
+        if !view.table_exists(None, "ledger_heads")? {
+            return Ok(Vec::new());
+        }
+        let mut query = view.prepare(JOINED)?;
+        let rows = query.query_map([place(repository)], |row| row.get::<_, Vec<u8>>(0))?;
+        rows.collect::<Result<Vec<_>, _>>()
+    })?;
+    let envelopes = found.iter().map(|bytes| Envelope::decode(bytes)).collect::<Result<_, _>>();
+    Ok(envelopes.map_err(objects::signed::Error::from)?)
+}
+
+/// What the ledger calls a repository: its folder, without links.
+pub fn place(repository: &Repository) -> String {
+    let root = repository.root();
+    root.canonicalize().unwrap_or_else(|_| root.to_owned()).display().to_string()
 }
 
 /// The heads of the logs this machine signs, in `state.db`.

@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 use crate::identity::{self, Own};
-use crate::ledger::{Head, Ledger};
+use crate::ledger::{self, Head, Ledger};
 use crate::publish::{index_ref, parse_ref, tag_ref};
 use crate::session::Session;
 use objects::claim::{
@@ -251,8 +251,7 @@ impl<'a> Log<'a> {
     }
 
     fn place(&self) -> String {
-        let root = self.repository.root();
-        root.canonicalize().unwrap_or_else(|_| root.to_owned()).display().to_string()
+        ledger::place(self.repository)
     }
 
     fn head_ref(&self) -> RefName {

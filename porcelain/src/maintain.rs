@@ -2,10 +2,11 @@
 
 use crate::error::Error;
 use crate::event::{Reporter, Step};
+use crate::ledger;
 use crate::publish::tag_ref;
 use crate::session::Session;
 use objects::claim::Index;
-use objects::id::{IdentityId, ObjectId, TreeId};
+use objects::id::{IdentityId, ObjectId, PackId, TreeId};
 use objects::name::PackageName;
 use objects::object::{Exists, Kind};
 use objects::refs::{RefName, reflog};
@@ -86,18 +87,23 @@ pub fn collect(
     repository.refs().settle()?; // or what a killed process was about to name would go
     let plan = gc::plan(repository.store(), roots(session, repository, grace_seconds)?)?;
     let options = Options { jobs: session.jobs(), ..Options::default() };
+    drop_packs(repository, &plan.drop, None)?; // first: a full disk gets room to rewrite the others (REL-014)
     let heir = gc::rewrite(repository.store(), &plan, options)?;
-    let leaving = plan.leaving(heir);
-    if repository.summary()?.is_some() {
-        repository.unlist_packs(&leaving, heir)?;
-    }
-    gc::remove_packs(repository.store(), &leaving)?;
+    drop_packs(repository, &plan.replaced(heir), heir)?;
     repository.store().write_multi_index()?;
     let swept = gc::sweep_staging(repository.store())?;
     let packed_refs = repository.refs().pack()?;
     let mut collected = collected(&plan, packed_refs, false);
     collected.freed_bytes += swept;
     Ok(collected)
+}
+
+/// Removes packs, from the list a plain mirror shows too; `heir` stands in for them.
+fn drop_packs(repository: &Repository, leaving: &[PackId], heir: Option<PackId>) -> Result<(), Error> {
+    if !leaving.is_empty() && repository.summary()?.is_some() {
+        repository.unlist_packs(leaving, heir)?;
+    }
+    Ok(gc::remove_packs(repository.store(), leaving)?)
 }
 
 fn collected(plan: &Plan, packed_refs: usize, dry_run: bool) -> Collected {
@@ -114,11 +120,31 @@ fn collected(plan: &Plan, packed_refs: usize, dry_run: bool) -> Collected {
 
 fn roots(session: &Session, repository: &Repository, grace_seconds: u64) -> Result<Roots, Error> {
     let mut seen: HashSet<(Kind, ObjectId)> = HashSet::new();
-    for tree in histories(repository)?.into_iter().flatten() {
+    let unshown = unshown(session, repository)?;
+    for tree in histories(repository)?.into_iter().flatten().chain(unshown) {
         walk::closure(repository.store(), tree, &mut seen)?;
     }
     let live = seen.into_iter().map(|(_, id)| id).collect();
     Ok(Roots { live, grace_seconds, now: session.now() })
+}
+
+/// What this machine signed for the repository last: a publication that was killed before a ref named it
+/// is completed by the next one, which needs its content (REL-043).
+fn unshown(session: &Session, repository: &Repository) -> Result<Vec<TreeId>, Error> {
+    let mut trees = Vec::new();
+    for signed in ledger::newest_for(session, repository)? {
+        let tree = match signed.kind() {
+            StatementKind::Entry => signed.peek::<Entry>()?.release().map(|release| release.tree),
+            StatementKind::Index => Some(signed.peek::<Index>()?.root),
+            _ => None,
+        };
+        if let Some(tree) = tree.filter(|tree| repository.store().contains(&tree.object()))
+            && walk::is_whole(repository.store(), tree)?
+        {
+            trees.push(tree);
+        }
+    }
+    Ok(trees)
 }
 
 /// The releases of each package that refs name or an index lists, the newest version first; the indexes
@@ -276,10 +302,7 @@ fn replace(repository: &Repository, repacked: &repack::Repacked) -> Result<(), E
     if repository.store().packs().iter().all(|pack| pack.id() != new) {
         return Ok(());
     }
-    if repository.summary()?.is_some() {
-        repository.unlist_packs(&repacked.replaced, Some(new))?;
-    }
-    gc::remove_packs(repository.store(), &repacked.replaced)?;
+    drop_packs(repository, &repacked.replaced, Some(new))?;
     Ok(repository.store().write_multi_index()?)
 }
 

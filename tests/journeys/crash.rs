@@ -220,3 +220,30 @@ fn a_gc_after_a_kill_takes_nothing_that_was_about_to_be_named() {
         stage.bob.ok(["show", "hello#1.1.0", "--repo", "mirror"]);
     }
 }
+
+/// REL-042, REL-043: a collection that comes first after a killed publication keeps what was signed: the
+/// author's next version goes on where the killed one stopped.
+#[test]
+fn a_gc_after_a_killed_publish_keeps_what_was_signed() {
+    let stage = Stage::set(|stage| {
+        stage.source("1.1.0");
+        stage.source_at(&stage.stage.join("newer"), "1.2.0");
+    });
+    let publish = ["--jobs", "1", "publish", "hello", "--to", "repo"];
+    let Some(points) = stage.points(&stage.ada, "fdatasync,rename", &publish) else { return };
+    let stride = if long() { 1 } else { (points.len() / 16).max(1) };
+    for (call, n) in points.iter().step_by(stride) {
+        stage.restore();
+        let inject = format!("inject={call}:signal=KILL:when={n}");
+        Run::of(strace(&stage.ada, &["-e", &format!("trace={call}"), "-e", &inject], &publish));
+        let place = format!("publish killed at {call} {n}, then gc");
+        let collected = stage.ada.run(["gc", "--grace", "0s", "--repo", "repo"]);
+        assert_eq!(collected.code, Some(0), "{place}: {collected:?}");
+        let newer = stage.ada.run(["publish", "newer", "--to", "repo"]);
+        assert_eq!(newer.code, Some(0), "{place}: {newer:?}");
+        stage.ada.is_whole(&stage.repo());
+        let again = stage.ada.run(publish);
+        assert_eq!(again.code, Some(0), "{place}, again: {again:?}");
+        stage.ada.ok(["show", "hello#1.1.0", "--repo", "repo"]);
+    }
+}

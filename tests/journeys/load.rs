@@ -161,7 +161,7 @@ impl<'w> Load<'w> {
         let bundle = self.at.join("all.bundle");
         let store = self.at.join("bob/pkg/store");
         let args: &[&str] = match dice.below(6) {
-            0 => &["gc", "--repo", "repo", "--json"], // with its grace: it covers publications to be completed
+            0 => &["gc", "--grace", "0s", "--repo", "repo", "--json"],
             1 => &["gc", "--grace", "0s", "--repo", "mirror", "--json"],
             2 => &["gc", "--grace", "0s", "--repo", text(&store), "--json"],
             3 => &["repack", "--full", "--repo", "mirror", "--json"],

@@ -234,7 +234,7 @@ impl Person {
         let addresses = fs::read_to_string(&file).unwrap();
         let find = |web: bool| addresses.lines().find(|line| line.starts_with("http") == web);
         let [ticket, url] = [find(false), find(true)].map(|line| line.unwrap_or_default().to_owned());
-        Served { _child: child, ticket, url }
+        Served { child, ticket, url }
     }
 }
 
@@ -250,9 +250,22 @@ impl Drop for Guard {
 
 /// `pkg serve`, until it is dropped.
 pub struct Served {
-    _child: Guard,
+    child: Guard,
     pub ticket: String,
     pub url: String,
+}
+
+impl Drop for Served {
+    /// Of a journey that fails, what the server has to say belongs to its report.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.0.try_wait();
+            let _ = self.child.0.kill();
+            let mut said = String::new();
+            let _ = self.child.0.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+            eprintln!("pkg serve at {} ({ended:?}) said: {said}", self.url);
+        }
+    }
 }
 
 /// How a run ended.

@@ -235,10 +235,15 @@ fn collecting_without_room_loses_nothing() {
     Story::new(setup, |stage| stage.ada.clone(), &verb, [hello_is_whole, new]).tell();
 }
 
-/// REL-014: on a disk that is full to the last byte `gc` works, and frees what nothing refers to.
+/// REL-014: on a disk that is full to the last byte `gc` works: it frees what nothing refers to, and has
+/// room then for the packs that are to be joined.
 #[test]
 fn gc_frees_space_on_a_full_disk() {
     let stage = Stage::set(|stage| {
+        for n in 0..5 {
+            small(&stage.world.path("small"), &format!("small-{n}"), "1.0.0", "");
+            stage.ada.ok(["publish", "../small", "--to", "repo"]);
+        }
         fs::write(stage.stage.join("rubbish"), Dice(9).bytes(3 << 20)).unwrap();
         stage.ada.ok(["hash-object", "-w", "rubbish", "--repo", "repo"]);
     });
@@ -249,6 +254,7 @@ fn gc_frees_space_on_a_full_disk() {
         let (before, _) = disk.used();
         let collected = stage.ada.yes(["gc", "--grace", "0s", "--repo", "repo"]);
         assert_eq!(collected["dropped"], 1, "{collected}");
+        assert!(collected["rewritten"].as_u64().unwrap() > 1, "{collected}");
         let (after, _) = disk.used();
         assert!(after + (3 << 20) <= before, "{before} bytes in use before, {after} after");
         hello_is_whole(&stage);

@@ -50,9 +50,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The packs to be removed once live objects have moved to `heir`, which may be one of them.
-    pub fn leaving(&self, heir: Option<PackId>) -> Vec<PackId> {
-        self.rewrite.iter().chain(&self.drop).copied().filter(|id| Some(*id) != heir).collect()
+    /// The rewritten packs that go once live objects have moved to `heir`, which may be one of them.
+    pub fn replaced(&self, heir: Option<PackId>) -> Vec<PackId> {
+        self.rewrite.iter().copied().filter(|id| Some(*id) != heir).collect()
     }
 
     /// True if there is nothing to do.
@@ -132,18 +132,20 @@ fn is_young(meta: &Metadata, grace_seconds: u64, now: Timestamp) -> bool {
     written.saturating_add(grace_seconds) > now.seconds()
 }
 
-/// Carries a plan out: [`rewrite`], then [`clear`]. The caller holds the repository's exclusive lock,
-/// and made the plan under it. Gives the pack that live objects moved to.
+/// Carries a plan out: what is dead goes first, so that a full disk has room for what moves (REL-014).
+/// The caller holds the repository's exclusive lock, and made the plan under it. Gives the pack that
+/// live objects moved to.
 ///
 /// # Errors
-/// If an object to be moved is damaged or the disk refuses; nothing is then removed.
+/// If an object to be moved is damaged or the disk refuses; nothing that is live is then removed.
 pub fn apply(store: &Store, plan: &Plan, options: Options) -> Result<Option<PackId>, Error> {
-    let new = rewrite(store, plan, options)?;
-    clear(store, plan, new)?;
-    Ok(new)
+    remove_packs(store, &plan.drop)?;
+    let heir = rewrite(store, plan, options)?;
+    remove_packs(store, &plan.replaced(heir))?;
+    Ok(heir)
 }
 
-/// First half of [`apply`]: moves live objects together. Gives the pack they moved to.
+/// Moves the live objects of the plan's packs together. Gives the pack they moved to.
 ///
 /// # Errors
 /// If an object to be moved is damaged or the disk refuses.
@@ -156,14 +158,6 @@ pub fn rewrite(store: &Store, plan: &Plan, options: Options) -> Result<Option<Pa
     let new = writer.finish(&store.packs_folder())?;
     store.refresh()?;
     Ok(new)
-}
-
-/// Second half of [`apply`]: removes the packs that `new` stands in for, and those that are dead.
-///
-/// # Errors
-/// If the disk refuses.
-pub fn clear(store: &Store, plan: &Plan, new: Option<PackId>) -> Result<(), Error> {
-    remove_packs(store, &plan.leaving(new))
 }
 
 /// Removes packs that others stand in for.

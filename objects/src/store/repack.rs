@@ -7,7 +7,7 @@
 //!
 //! Promises: nothing is removed here; every object that is read is checked by its hash, every delta
 //! builds on objects of the same pack, no deeper and on no more frames than a reader takes.
-//! Leaves to others: locks, and removing what was replaced ([`super::gc::clear`]).
+//! Leaves to others: locks, and removing what was replaced ([`super::gc::remove_packs`]).
 
 use super::Store;
 use super::pack::table::{Base, BaseOf};

@@ -5,7 +5,7 @@
 //! Leaves to others: what the tables mean. Each room brings its own with [`Database::migrate`].
 
 use objects::disk::{Context, Scratch};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -82,6 +82,27 @@ impl Database {
             Ok(connection)
         });
         Database::prepare(path, opened)
+    }
+
+    /// Opens the file to read it, also where no byte can be written: on a full disk, or one that is
+    /// read-only. None if there is no file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no database.
+    pub fn open_to_read(path: &Path) -> Result<Option<Database>, Error> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let opened = Database::open(path).or_else(|error| {
+            // Beside a database in WAL mode SQLite makes files even to read it. If nothing is in the WAL,
+            // there is nothing to agree upon with others, and it can do without them.
+            let wal = PathBuf::from(format!("{}-wal", path.display()));
+            match std::fs::metadata(wal).map_or(0, |meta| meta.len()) {
+                0 => Database::prepare(path, open_immutable(path)),
+                _ => Err(error),
+            }
+        });
+        opened.map(Some)
     }
 
     /// A database in memory, gone when dropped.
@@ -167,6 +188,13 @@ impl Database {
         // A panic elsewhere dropped its transaction, which rolled it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Opens a file that nobody changes, and makes none beside it.
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let escaped = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
 }
 
 /// The version of the tables of `room`; 0 if there are none.
