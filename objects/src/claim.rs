@@ -56,7 +56,7 @@ pub struct Index {
     /// The indexes n-2, n-4, n-8, … as far as they exist: so that an old head is found in few steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skips: Vec<StatementId>,
-    /// The map: `packages/`, `identities/`, and in time `grants/` and `notes/`.
+    /// The map: `packages/`, `identities/`, `grants/`, and in time `notes/`.
     pub root: TreeId,
     /// Bytes of all files in the map.
     pub size: u64,
@@ -212,27 +212,43 @@ impl PackageRecord {
     }
 }
 
-/// The newest document of one identity, as an index names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdentityRow {
-    /// Its number.
-    pub n: u64,
-    /// Its statement.
-    pub document: StatementId,
+/// Declares a row that names the newest of a line of documents.
+macro_rules! document_row {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// Its number.
+            pub n: u64,
+            /// Its statement.
+            pub document: StatementId,
+        }
+
+        impl $name {
+            /// The canonical bytes.
+            pub fn encode(&self) -> Vec<u8> {
+                codec::encode(self)
+            }
+
+            /// Reads a row.
+            ///
+            /// # Errors
+            /// `E-FORMAT`.
+            pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+                codec::decode($what, bytes, 256)
+            }
+        }
+    };
 }
 
-impl IdentityRow {
-    /// The canonical bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        codec::encode(self)
-    }
-
-    /// Reads a row.
-    ///
-    /// # Errors
-    /// `E-FORMAT`.
-    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        codec::decode("identity row", bytes, 256)
-    }
-}
+document_row!(
+    /// The newest document of one identity, as an index names it.
+    IdentityRow,
+    "identity row"
+);
+document_row!(
+    /// The newest grants of one identity, as an index names them.
+    GrantsRow,
+    "grants row"
+);

@@ -177,6 +177,10 @@ typed_id!(
     IdentityId
 );
 typed_id!(
+    /// A grant: the BLAKE3 of who gives it and its terms.
+    GrantId
+);
+typed_id!(
     /// A pack: the BLAKE3 of its table of contents.
     PackId
 );

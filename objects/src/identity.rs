@@ -273,6 +273,8 @@ impl Error {
 pub struct Chain {
     id: IdentityId,
     documents: Vec<Verified<Identity>>,
+    /// The numbers of those that the recovery role of the one before signed.
+    recovered: Vec<u64>,
 }
 
 impl Chain {
@@ -290,19 +292,21 @@ impl Chain {
         if verified.n != 0 {
             return Err(Error::Order { id, expected_after: 0, found: verified.n });
         }
-        Ok(Chain { id, documents: vec![verified] })
+        Ok(Chain { id, documents: vec![verified], recovered: Vec::new() })
     }
 
     /// Takes the next document.
     ///
     /// # Errors
-    /// `Signed` unless root of the last and of the new document signed; `Graft`, `Order`,
-    /// `Unrevoked` and `TooLong` as they say.
+    /// `Signed` unless root of the new document signed, and root or recovery of the last one; `Graft`,
+    /// `Order`, `Unrevoked` and `TooLong` as they say.
     pub fn extend(&mut self, next: &Signed<Identity>) -> Result<(), Error> {
         let id = self.id;
         let signed = |source| Error::Signed { id, source: Box::new(source) };
         let last = self.head();
-        let verified = next.verify(&last.roles.root, "root").map_err(signed)?;
+        let recovered = last.recovery.as_ref().and_then(|role| next.verify(role, "recovery").ok());
+        let is_recovered = recovered.is_some();
+        let verified = recovered.map_or_else(|| next.verify(&last.roles.root, "root"), Ok).map_err(signed)?;
         next.verify(&verified.roles.root, "root").map_err(signed)?;
         if verified.id.is_some_and(|named| named != id) {
             return Err(Error::Graft { id, n: verified.n });
@@ -317,8 +321,25 @@ impl Chain {
         if self.documents.len() >= IDENTITY_WALK_MAX {
             return Err(Error::TooLong { id });
         }
+        if is_recovered {
+            self.recovered.push(verified.n);
+        }
         self.documents.push(verified);
         Ok(())
+    }
+
+    /// The chain up to the document with number `n`, as it was before the rest was taken.
+    pub fn up_to(&self, n: u64) -> Chain {
+        let count = usize::try_from(n).map_or(usize::MAX, |n| n.saturating_add(1));
+        let documents = self.documents.iter().take(count.max(1)).cloned().collect();
+        let recovered = self.recovered.iter().copied().filter(|recovered| *recovered <= n).collect();
+        Chain { id: self.id, documents, recovered }
+    }
+
+    /// True if the recovery role of the document before signed document `n`: it then beats a sibling that
+    /// only root signed (THREATS 1.4, step 8).
+    pub fn is_recovered(&self, n: u64) -> bool {
+        self.recovered.contains(&n)
     }
 
     /// Walks `documents` from the first.

@@ -6,7 +6,7 @@
 //! (`porcelain`).
 //!
 //! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version`, `spec` →
-//! the model (`key`, `signed`, `blob`, `tree`, `identity`, `release`, `claim`, `summary`) →
+//! the model (`key`, `signed`, `blob`, `tree`, `identity`, `pattern`, `grants`, `release`, `claim`, `summary`) →
 //! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive`, `delta`, `similar` →
 //! `ingest`, `checkout`, `repository`, `fsck`, `repair`.
 
@@ -20,6 +20,7 @@ pub mod delta;
 pub mod disk;
 mod fan;
 pub mod fsck;
+pub mod grants;
 pub mod id;
 pub mod identity;
 pub mod ingest;
@@ -30,6 +31,7 @@ pub mod name;
 pub mod object;
 pub mod packlist;
 pub mod parallel;
+pub mod pattern;
 pub mod progress;
 pub mod refs;
 pub mod release;

@@ -33,6 +33,14 @@ pub const ENVELOPE_BYTES_MAX: usize = STATEMENT_BYTES_MAX + (8 << 10);
 pub const SIGNATURES_MAX: usize = 16;
 /// Most identity documents followed in one walk.
 pub const IDENTITY_WALK_MAX: usize = 1_024;
+/// Grants of one document, those that ended among them.
+pub const GRANTS_MAX: usize = 256;
+/// Patterns of names in one grant.
+pub const PATTERNS_MAX: usize = 64;
+/// Identities looked at in one search for a path of grants.
+pub const GRANT_SEARCH_MAX: usize = 64;
+/// Grants on one path.
+pub const GRANT_DEPTH_MAX: usize = 4;
 /// Most keys in one role.
 pub const ROLE_KEYS_MAX: usize = 64;
 /// Most rows in the lists of a statement (dependencies, revocations, skip links).

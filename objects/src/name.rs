@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong.
         why: &'static str,
     },
+    /// Not a pattern of package names.
+    #[error("{} is not a pattern of package names: {why}", printable(name))]
+    Pattern {
+        /// The text as it came.
+        name: String,
+        /// What is wrong.
+        why: &'static str,
+    },
 }
 
 impl Error {

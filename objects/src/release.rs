@@ -7,7 +7,7 @@
 //! Leaves to others: whether the signer may act for the package (`plumbing::trust`).
 
 use crate::codec::Error as FormatError;
-use crate::id::{IdentityId, ObjectId, StatementId, TreeId};
+use crate::id::{GrantId, IdentityId, ObjectId, StatementId, TreeId};
 use crate::limits::{RELEASE_FILES_MAX, STATEMENT_ROWS_MAX, TEXT_BYTES_MAX};
 use crate::name::PackageName;
 use crate::signed::{Document, Kind};
@@ -255,7 +255,7 @@ pub struct Entry {
     pub prev: Option<StatementId>,
     /// The grants from the owner to the signer; empty if the owner signs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub grants: Vec<ObjectId>,
+    pub grants: Vec<GrantId>,
     /// What it does.
     pub action: Action,
     /// When it was signed.

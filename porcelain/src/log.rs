@@ -333,7 +333,11 @@ impl<'a> Log<'a> {
         identity::keep_chain(self.repository, &self.chain, self.session)?;
         self.make_tags()?;
         let row = IdentityRow { n: self.chain.head().n, document: self.chain.head().id() };
-        let changes = Changes { records: vec![self.next_record()], identities: vec![(self.own.id, row)] };
+        let changes = Changes {
+            records: vec![self.next_record()],
+            identities: vec![(self.own.id, row)],
+            grants: Vec::new(),
+        };
         let store = self.repository.store();
         let mut transaction = store.transaction(PackOptions { jobs: 1, ..PackOptions::default() })?;
         let old = match &self.old_index {

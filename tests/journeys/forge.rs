@@ -92,7 +92,8 @@ impl Forged {
             VersionRow { entry: signed.id(), signer: owner, seq: 0, listed: created, mark: None, release };
         let record = PackageRecord { name: entry.name.clone(), owner, logs: vec![log], versions: vec![row] };
         let document = IdentityRow { n: 0, document: identity.id() };
-        let changes = Changes { records: vec![record], identities: vec![(owner, document)] };
+        let changes =
+            Changes { records: vec![record], identities: vec![(owner, document)], ..Changes::default() };
         let mut transaction = repository.store().transaction(Options::default()).unwrap();
         let (root, totals) = edit(Index::empty(repository.store()), &changes, &mut transaction).unwrap();
         transaction.commit().unwrap();

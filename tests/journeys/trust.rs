@@ -136,8 +136,12 @@ fn an_index_that_alters_what_the_author_signed_is_refused() {
         change(&mut record);
         let identities: Vec<(_, IdentityRow)> = Vec::new();
         let mut transaction = repository.store().transaction(Options::default()).unwrap();
-        let (root, totals) =
-            edit(index, &Changes { records: vec![record], identities }, &mut transaction).unwrap();
+        let (root, totals) = edit(
+            index,
+            &Changes { records: vec![record], identities, ..Changes::default() },
+            &mut transaction,
+        )
+        .unwrap();
         transaction.commit().unwrap();
         let mut next = old.clone();
         (next.root, next.size, next.files) = (root, totals.bytes, totals.files);

@@ -6,7 +6,7 @@
 use objects::archive;
 use objects::blob::{self, Blob};
 use objects::chunker;
-use objects::id::{ChunkId, ObjectId, PackId, TreeId};
+use objects::id::{ChunkId, GrantId, ObjectId, PackId, TreeId};
 use objects::identity::{Identity, Reset, Role, Roles, Withdrawal};
 use objects::key::{SecretKey, Signer};
 use objects::name::EntryName;
@@ -157,7 +157,7 @@ fn full_entry(author: &Author, ingested: &objects::ingest::Ingested) -> Signed<E
         signer_n: 1,
         seq: 3,
         prev: Some(author.identity().id()),
-        grants: vec![id(2)],
+        grants: vec![GrantId::new(id(2))],
         action: Action::Release(Box::new(release)),
         created: now(),
     })

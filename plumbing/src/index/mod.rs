@@ -3,6 +3,7 @@
 //! ```text
 //! packages/<name>       a PackageRecord each; `/` in a name stands as `~`
 //! identities/<id>       an IdentityRow each
+//! grants/<id>           a GrantsRow each, of those who grant
 //! ```
 //!
 //! It is a tree of objects like any other, so an update fetches only the runs and records that
@@ -13,7 +14,7 @@
 
 use objects::blob;
 use objects::chunker;
-use objects::claim::{IdentityRow, PackageRecord};
+use objects::claim::{GrantsRow, IdentityRow, PackageRecord};
 use objects::codec;
 use objects::id::{ChunkId, IdentityId, ObjectId, TreeId};
 use objects::limits::{OBJECT_BYTES_MAX, RELEASE_FILES_MAX};
@@ -26,6 +27,9 @@ use std::collections::BTreeMap;
 
 const PACKAGES: &str = "packages";
 const IDENTITIES: &str = "identities";
+const GRANTS: &str = "grants";
+/// Largest row that names a document, in bytes.
+const ROW_BYTES_MAX: u64 = 256;
 
 /// Why an index could not be read or edited.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,7 @@ pub struct Index<'a> {
     find: &'a dyn Find,
     packages: BTreeMap<String, Entry>,
     identities: BTreeMap<String, Entry>,
+    grants: BTreeMap<String, Entry>,
 }
 
 impl<'a> Index<'a> {
@@ -88,12 +93,14 @@ impl<'a> Index<'a> {
             }
         }
         let mut take = |name: &str| folders.remove(name).unwrap_or_default();
-        Ok(Index { find, packages: take(PACKAGES), identities: take(IDENTITIES) })
+        let (packages, identities, grants) = (take(PACKAGES), take(IDENTITIES), take(GRANTS));
+        Ok(Index { find, packages, identities, grants })
     }
 
     /// An index of nothing.
     pub fn empty(find: &'a dyn Find) -> Index<'a> {
-        Index { find, packages: BTreeMap::new(), identities: BTreeMap::new() }
+        let empty = BTreeMap::new;
+        Index { find, packages: empty(), identities: empty(), grants: empty() }
     }
 
     /// What it knows of `name`.
@@ -121,10 +128,35 @@ impl<'a> Index<'a> {
     /// # Errors
     /// If the row is malformed or cannot be read.
     pub fn identity(&self, id: IdentityId) -> Result<Option<IdentityRow>, Error> {
-        let Some(entry) = self.identities.get(&id.to_hex()) else { return Ok(None) };
-        let bytes = walk::read_file(self.find, entry, 4096)?;
-        let row = IdentityRow::decode(&bytes);
-        row.map(Some).map_err(|source| Error::Record { name: id.nick(), source })
+        self.row(&self.identities, id, IdentityRow::decode)
+    }
+
+    /// The newest grants of an identity, as the index names them; None if it grants nothing.
+    ///
+    /// # Errors
+    /// If the row is malformed or cannot be read.
+    pub fn grants(&self, id: IdentityId) -> Result<Option<GrantsRow>, Error> {
+        self.row(&self.grants, id, GrantsRow::decode)
+    }
+
+    fn row<T>(
+        &self,
+        rows: &BTreeMap<String, Entry>,
+        id: IdentityId,
+        decode: fn(&[u8]) -> Result<T, codec::Error>,
+    ) -> Result<Option<T>, Error> {
+        let Some(entry) = rows.get(&id.to_hex()) else { return Ok(None) };
+        let bytes = walk::read_file(self.find, entry, ROW_BYTES_MAX)?;
+        decode(&bytes).map(Some).map_err(|source| Error::Record { name: id.nick(), source })
+    }
+
+    /// All who grant, with their newest grants.
+    ///
+    /// # Errors
+    /// As [`Index::grants`].
+    pub fn issuers(&self) -> Result<Vec<(IdentityId, GrantsRow)>, Error> {
+        let ids = self.grants.keys().filter_map(|id| id.parse::<IdentityId>().ok());
+        ids.filter_map(|id| self.grants(id).map(|row| row.map(|row| (id, row))).transpose()).collect()
     }
 }
 
@@ -135,6 +167,8 @@ pub struct Changes {
     pub records: Vec<PackageRecord>,
     /// Heads of identities.
     pub identities: Vec<(IdentityId, IdentityRow)>,
+    /// Heads of grants.
+    pub grants: Vec<(IdentityId, GrantsRow)>,
 }
 
 /// Writes the index that `old` and `changes` make; gives its root and what it holds.
@@ -146,7 +180,7 @@ pub fn edit(
     changes: &Changes,
     transaction: &mut Transaction<'_>,
 ) -> Result<(TreeId, Totals), Error> {
-    let Index { mut packages, mut identities, .. } = old;
+    let Index { mut packages, mut identities, mut grants, .. } = old;
     for record in &changes.records {
         let entry = write_file(transaction, &record.name.to_component(), &record.encode())?;
         packages.insert(entry.name.as_str().to_owned(), entry);
@@ -155,9 +189,16 @@ pub fn edit(
         let entry = write_file(transaction, &id.to_hex(), &row.encode())?;
         identities.insert(entry.name.as_str().to_owned(), entry);
     }
+    for (id, row) in &changes.grants {
+        let entry = write_file(transaction, &id.to_hex(), &row.encode())?;
+        grants.insert(entry.name.as_str().to_owned(), entry);
+    }
     let mut totals = Totals::default();
     let mut folders = Vec::new();
-    for (name, entries) in [(IDENTITIES, identities), (PACKAGES, packages)] {
+    for (name, entries) in [(GRANTS, grants), (IDENTITIES, identities), (PACKAGES, packages)] {
+        if name == GRANTS && entries.is_empty() {
+            continue; // few grant anything
+        }
         let entries: Vec<Entry> = entries.into_values().collect();
         let size = tree::sum(&entries);
         totals.files += 1 + entries.len() as u64;

@@ -4,6 +4,7 @@ use super::world::{
     Book, DAY, Machine, Mirror, NOW, Person, Shelf, code, forge, key, role, sign, signature, time,
 };
 use objects::claim::{Mark, PackageRecord, Repository};
+use objects::id::GrantId;
 use objects::identity::Withdrawal;
 use objects::key::Signer as _;
 use objects::release::{Action, Entry, LogHead};
@@ -154,7 +155,7 @@ fn an_entry_by_a_delegate_is_refused() {
     assert!(text(refused).contains("grants are not supported yet by this version"));
 
     let mut entry = book.next(Action::Release(Box::new(super::world::release("2.0.0", "t"))));
-    entry.grants = vec![delegate.id().object()];
+    entry.grants = vec![GrantId::new(delegate.id().object())];
     let granted = book.clone().with(entry.clone());
     assert!(text(machine.installs(&mirror, &granted, "2.0.0")).contains("grants"));
     entry = Entry { grants: Vec::new(), signer: delegate.id(), ..entry };
