@@ -4,7 +4,6 @@ use super::world::{
     Book, DAY, Machine, Mirror, NOW, Person, Shelf, code, forge, key, role, sign, signature, time,
 };
 use objects::claim::{Mark, PackageRecord, Repository};
-use objects::id::GrantId;
 use objects::identity::Withdrawal;
 use objects::key::Signer as _;
 use objects::release::{Action, Entry, LogHead};
@@ -137,35 +136,6 @@ fn an_unsigned_entry_is_refused() {
     let relabelled = Book { entries: vec![Signed::<Entry>::decode(&relabelled).unwrap()], ..book };
     let (machine, mirror, _) = world();
     assert_eq!(code(machine.installs(&mirror, &relabelled, "1.0.0")), "E-SIG");
-}
-
-/// Grants are not supported yet: who is not the owner is refused, whatever the index says.
-#[test]
-fn an_entry_by_a_delegate_is_refused() {
-    let (machine, mirror, book) = world();
-    let delegate = Person::new(3);
-    let text = |result: Result<_, Error>| {
-        let error: Error = result.map(drop).unwrap_err();
-        assert_eq!(error.code(), "E-SCOPE");
-        error.to_string()
-    };
-    let mut record = book.record();
-    record.versions[4].signer = delegate.id();
-    let refused = machine.installs_from(&mirror, &record, &book.author, "1.4.0", &book.shelf());
-    assert!(text(refused).contains("grants are not supported yet by this version"));
-
-    let mut entry = book.next(Action::Release(Box::new(super::world::release("2.0.0", "t"))));
-    entry.grants = vec![GrantId::new(delegate.id().object())];
-    let granted = book.clone().with(entry.clone());
-    assert!(text(machine.installs(&mirror, &granted, "2.0.0")).contains("grants"));
-    entry = Entry { grants: Vec::new(), signer: delegate.id(), ..entry };
-    let mut by_delegate = book.clone().with(entry).record();
-    by_delegate.versions[5].signer = book.author.id();
-    let shelf = book.clone().with(Entry { signer: delegate.id(), ..granted.drafts[5].clone() });
-    by_delegate.versions[5].entry = shelf.entries[5].id();
-    by_delegate.logs[0].entry = shelf.entries[5].id();
-    let refused = machine.installs_from(&mirror, &by_delegate, &book.author, "2.0.0", &shelf.shelf());
-    assert!(text(refused).contains("grants"));
 }
 
 /// SEC-046 for logs: a log that ends before what is known is stale.
