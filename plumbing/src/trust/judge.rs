@@ -74,6 +74,12 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
+    /// The time a document says it was made, or none to speak of if that is too far ahead: a log may hold
+    /// an entry by somebody whose clock was wrong, and must not move the last known time there (SEC-062).
+    pub(super) fn not_ahead(&self, created: Timestamp) -> Timestamp {
+        if created > self.now.after(AHEAD_SECONDS_MAX) { Timestamp::EPOCH } else { created }
+    }
+
     /// How a document that counts until `expires` stands now, by the freshness rule.
     pub(super) fn age(&self, expires: Timestamp) -> Age {
         self.policy.freshness.judge(expires, self.effective)

@@ -55,7 +55,8 @@ pub(super) fn entry(
     }
     take_new(judge, source, listed, row.seq)?;
     take_old(judge, source, row.seq)?;
-    let entry = checked(judge, source, Head { n: row.seq, id: row.entry })?;
+    let entry = checked(source, Head { n: row.seq, id: row.entry })?;
+    judge.check_dated(entry.created, || at(1))?; // of this one only: others of its log count by their place
     in_its_place(judge, source, &entry)?;
     judge.not_forked(source.log, row.seq, || at(14))?;
     counts(judge, source, &entry)?;
@@ -93,7 +94,7 @@ fn take_new(judge: &Judge<'_>, source: &Source<'_>, listed: &LogRow, wanted: u64
         }
         let (envelope, positions) = (newest.envelope(), walk.positions.as_slice());
         let advance = Advance { line: &line, from: stored, to, envelope, positions };
-        if judge.state.advance(&advance, newest.created)? {
+        if judge.state.advance(&advance, judge.not_ahead(newest.created))? {
             return Ok(());
         }
     }
@@ -131,7 +132,7 @@ fn walk(
     if from.n - to >= LOG_WALK_MAX {
         return Err(Error::Limit { at: source.at(14, from.id), what: "log entries", max: LOG_WALK_MAX });
     }
-    let newest = checked(judge, source, from)?;
+    let newest = checked(source, from)?;
     let mut positions = vec![Position::of(&newest)];
     let mut oldest = newest.clone();
     while oldest.seq > to {
@@ -140,7 +141,7 @@ fn walk(
         if known == Some(prev) {
             return Ok(Walk { newest, oldest, positions, joined: true });
         }
-        oldest = checked(judge, source, prev)?;
+        oldest = checked(source, prev)?;
         positions.push(Position::of(&oldest));
     }
     Ok(Walk { newest, oldest, positions, joined: false })
@@ -148,7 +149,7 @@ fn walk(
 
 /// Fetches an entry and checks it by itself: signature at the signer's n, package, owner, number.
 /// Whether a withdrawn key may have signed it is for [`counts`], which needs the log around it.
-fn checked(judge: &Judge<'_>, source: &Source<'_>, head: Head) -> Result<Verified<Entry>, Error> {
+fn checked(source: &Source<'_>, head: Head) -> Result<Verified<Entry>, Error> {
     let at = |step| source.at(step, head.id);
     let signed: Signed<Entry> = find(source.statements, head.id, 13, source.origin)?;
     // The signer's n stands inside; nothing is read before a role of the signer's holds.
@@ -165,7 +166,6 @@ fn checked(judge: &Judge<'_>, source: &Source<'_>, head: Head) -> Result<Verifie
     if entry.seq != head.n {
         return Err(Error::Mismatch { at: at(14), why: "it has another number than its place in the log" });
     }
-    judge.check_dated(entry.created, || at(1))?;
     Ok(entry)
 }
 

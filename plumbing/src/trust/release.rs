@@ -83,10 +83,6 @@ impl Judge<'_> {
         if record.owner != owner.id() {
             return Err(Error::Scope { at: at(14), why: "the identity at hand does not own the package" });
         }
-        if row.listed > accepted.index.created {
-            let why = "the index says it was listed after the index was made";
-            return Err(Error::Mismatch { at: at(12), why });
-        }
         let signer = self.signer(row.signer, owner, places)?;
         let log = Log { owner: record.owner, name: record.name.clone(), signer: row.signer };
         let listed = record.log(&row.signer);
@@ -95,7 +91,8 @@ impl Judge<'_> {
         let Places { statements, origin, .. } = places;
         let source = log::Source { log: &log, signer: &signer, statements, origin };
         let entry = log::entry(self, &source, listed, row)?;
-        let path = path::of_entry(self, owner, &entry, &log, row.listed, places)?;
+        let when = row.listed.min(accepted.index.created); // nothing is listed after the index was made
+        let path = path::of_entry(self, owner, &entry, &log, when, places)?;
         self.agrees(&entry, row, &log, origin)?;
         let withdrawn = self.withdrawn(record, row, owner, &log, places)?;
         self.allowed(accepted, &entry, row, withdrawn, origin)?;
