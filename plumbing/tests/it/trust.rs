@@ -1,6 +1,7 @@
 //! Trust, against a world that plays authors, distributors, mirrors and a clock.
 
 mod identity;
+mod import;
 mod keyring;
 mod release;
 mod repository;
