@@ -302,3 +302,74 @@ fn secrets_are_not_printed() {
     let printed = format!("{:?} {:?} {:?}", word("open sesame"), key, home.ring());
     assert!(!printed.contains("sesame") && !printed.contains(&hex::encode(key.seed())), "{printed}");
 }
+
+/// What `secrets_are_wiped` looks into; nothing by itself.
+#[test]
+fn a_process_that_had_keys() {
+    let Some(folder) = std::env::var_os("PKG_TEST_KEYS") else { return };
+    let keys = PathBuf::from(folder);
+    let control = std::hint::black_box(Box::new(*CONTROL));
+    let ring = Keyring::open(&keys).unwrap();
+    let signed = |key: SecretKey| assert!(key.public().verifies(b"word", &key.sign(b"word")));
+    signed(load(&ring, "plain").unwrap());
+    signed(ring.load("sealed", &mut || Some(Passphrase::read(&keys.join("word")).unwrap())).unwrap());
+    signed(read_key(&keys.join("plain.key"), &mut unasked).unwrap());
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    assert_eq!(&*control, CONTROL);
+}
+
+/// What is found, if anything is.
+const CONTROL: &[u8; 32] = b"the scan finds what is not wiped";
+
+/// SEC-141: of a key that was used nothing is left in the heap: neither its seed, nor the text of its file, nor
+/// its passphrase. Only root may look.
+#[test]
+#[cfg(target_os = "linux")]
+fn secrets_are_wiped() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+    if !rustix::process::geteuid().is_root() {
+        println!("left out: only root may read the memory of a shielded process");
+        return;
+    }
+    let passphrase = "correct horse battery staple";
+    let home = Home::new();
+    let ring = home.ring();
+    let seeds =
+        [ring.create("plain", None).unwrap(), ring.create("sealed", Some(&word(passphrase))).unwrap()];
+    fs::write(home.keys().join("word"), passphrase).unwrap();
+    set_mode(&home.keys().join("word"), 0o600);
+    let text = fs::read_to_string(home.file("plain")).unwrap();
+
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "trust::keyring::a_process_that_had_keys", "--nocapture"]);
+    command.env("PKG_TEST_KEYS", home.keys()).env("RUST_TEST_THREADS", "1"); // in the first thread, on its heap
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.by_ref().any(|line| line.contains("ready")));
+    let heap = heap(child.id());
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+
+    // the allocator writes over the first bytes of what was given back
+    let found = |secret: &[u8]| heap.windows(16).any(|bytes| bytes == &secret[secret.len() - 16..]);
+    assert!(found(CONTROL));
+    assert!(!found(seeds[0].seed()), "the seed of a plain key");
+    assert!(!found(seeds[1].seed()), "the seed of a sealed key");
+    assert!(!found(text.lines().nth(1).unwrap().as_bytes()), "the text of a key file");
+    assert!(!found(passphrase.as_bytes()), "a passphrase");
+}
+
+/// The heap of another process.
+#[cfg(target_os = "linux")]
+fn heap(pid: u32) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let heap = maps.lines().find(|line| line.ends_with("[heap]")).unwrap();
+    let (from, rest) = heap.split_once('-').unwrap();
+    let [from, to] = [from, rest.split(' ').next().unwrap()].map(|at| u64::from_str_radix(at, 16).unwrap());
+    let mut bytes = vec![0; (to - from) as usize];
+    fs::File::open(format!("/proc/{pid}/mem")).unwrap().read_exact_at(&mut bytes, from).unwrap();
+    bytes
+}
