@@ -314,7 +314,7 @@ fn a_process_that_had_keys() {
     signed(load(&ring, "plain").unwrap());
     signed(ring.load("sealed", &mut || Some(Passphrase::read(&keys.join("word")).unwrap())).unwrap());
     signed(read_key(&keys.join("plain.key"), &mut unasked).unwrap());
-    println!("ready");
+    println!("stack {}", (&raw const keys).addr());
     std::io::stdin().read_line(&mut String::new()).unwrap();
     assert_eq!(&*control, CONTROL);
 }
@@ -344,11 +344,15 @@ fn secrets_are_wiped() {
 
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "trust::keyring::a_process_that_had_keys", "--nocapture"]);
-    command.env("PKG_TEST_KEYS", home.keys()).env("RUST_TEST_THREADS", "1"); // in the first thread, on its heap
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .env("PKG_TEST_KEYS", home.keys())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.by_ref().any(|line| line.contains("ready")));
-    let heap = heap(child.id());
+    let stack = lines.find_map(|line| Some(line.split_once("stack ")?.1.parse().unwrap())).unwrap();
+    let heap = heap(child.id(), stack);
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
 
@@ -361,15 +365,22 @@ fn secrets_are_wiped() {
     assert!(!found(passphrase.as_bytes()), "a passphrase");
 }
 
-/// The heap of another process.
+/// The memory another process has written to, but for the files it maps and the stack at this address.
 #[cfg(target_os = "linux")]
-fn heap(pid: u32) -> Vec<u8> {
+fn heap(pid: u32, stack: u64) -> Vec<u8> {
     use std::os::unix::fs::FileExt as _;
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let heap = maps.lines().find(|line| line.ends_with("[heap]")).unwrap();
-    let (from, rest) = heap.split_once('-').unwrap();
-    let [from, to] = [from, rest.split(' ').next().unwrap()].map(|at| u64::from_str_radix(at, 16).unwrap());
-    let mut bytes = vec![0; (to - from) as usize];
-    fs::File::open(format!("/proc/{pid}/mem")).unwrap().read_exact_at(&mut bytes, from).unwrap();
-    bytes
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut found = Vec::new();
+    for line in fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (from, to) = fields[0].split_once('-').unwrap();
+        let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let of_a_file = fields.get(5).is_some_and(|name| *name != "[heap]");
+        if fields[1].starts_with("rw") && !of_a_file && !(from..to).contains(&stack) {
+            let mut bytes = vec![0; (to - from) as usize];
+            memory.read_exact_at(&mut bytes, from).unwrap();
+            found.extend(bytes);
+        }
+    }
+    found
 }
