@@ -12,6 +12,7 @@ mod cache;
 pub mod clock;
 pub mod config;
 mod describe;
+pub mod dsse;
 pub mod env;
 pub mod error;
 pub mod event;
@@ -40,4 +41,4 @@ pub mod testing;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;
-pub use plumbing::trust::keyring::Passphrase;
+pub use plumbing::trust::keyring::{Passphrase, shield};

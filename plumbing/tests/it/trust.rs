@@ -2,6 +2,7 @@
 
 mod grants;
 mod identity;
+mod import;
 mod keyring;
 mod recovery;
 mod release;
