@@ -373,7 +373,7 @@ impl<'a> Log<'a> {
     /// The record with the pending entries in it.
     fn next_record(&self) -> PackageRecord {
         let (name, owner, listed) = (self.name.clone(), self.own.id, self.session.now());
-        let empty = || PackageRecord { name, owner, logs: Vec::new(), versions: Vec::new() };
+        let empty = || PackageRecord { name, owner, transfer: None, logs: Vec::new(), versions: Vec::new() };
         let mut record = self.record.clone().unwrap_or_else(empty);
         for (id, entry) in self.pending() {
             let Some(release) = entry.release() else { continue };

@@ -87,7 +87,7 @@ fn take_new(judge: &Judge<'_>, source: &Source<'_>, listed: &LogRow, wanted: u64
         if stored == Some(to) {
             return Ok(());
         }
-        let walk = walk(judge, source, to, stored.map_or(wanted, |head| head.n), stored)?;
+        let walk = walk(source, to, stored.map_or(wanted, |head| head.n), stored)?;
         let newest = &walk.newest;
         if let Some(stored) = stored.filter(|_| !walk.joined) {
             return Err(fork(judge, source, stored.id, &walk.oldest)?);
@@ -108,7 +108,7 @@ fn take_old(judge: &Judge<'_>, source: &Source<'_>, wanted: u64) -> Result<(), E
     if oldest.is_some_and(|oldest| oldest.n <= wanted) {
         return Ok(());
     }
-    let walk = walk(judge, source, from, wanted.min(from.n), None)?;
+    let walk = walk(source, from, wanted.min(from.n), None)?;
     Ok(judge.state.insert_entries(source.log, &walk.positions)?)
 }
 
@@ -122,13 +122,7 @@ struct Walk {
 }
 
 /// Follows `prev` from `from` down to the entry with number `to`, or until it meets `known`.
-fn walk(
-    judge: &Judge<'_>,
-    source: &Source<'_>,
-    from: Head,
-    to: u64,
-    known: Option<Head>,
-) -> Result<Walk, Error> {
+fn walk(source: &Source<'_>, from: Head, to: u64, known: Option<Head>) -> Result<Walk, Error> {
     if from.n - to >= LOG_WALK_MAX {
         return Err(Error::Limit { at: source.at(14, from.id), what: "log entries", max: LOG_WALK_MAX });
     }

@@ -1,16 +1,17 @@
 //! One version of a package: steps 11 to 16, and whose a name is.
 
 use super::error::{At, Error};
-use super::judge::Judge;
+use super::judge::{Judge, ROOT, verify_by_present};
 use super::path::{self, Places, Step};
 use super::repository::Accepted;
 use super::state::{Line, Log, PackagePin};
+use super::statements::{Statements, find};
 use super::{Trusted, log};
 use objects::claim::{Mark, PackageRecord, VersionRow};
 use objects::id::IdentityId;
 use objects::identity::Chain;
-use objects::release::Entry;
-use objects::signed::{Kind, Verified};
+use objects::release::{Action, Entry};
+use objects::signed::{Kind, Signed, Verified};
 
 /// A release that may be installed, and by whose word.
 #[derive(Clone, Debug)]
@@ -58,6 +59,33 @@ impl Judge<'_> {
                 offered: record.owner,
             }),
         }
+    }
+
+    /// The entry by which `from` handed the package to `to`, signed by the present root of both; None if the
+    /// record names none. It moves no pin: that takes a person's word besides (SEC-072).
+    ///
+    /// # Errors
+    /// `Scope` if the entry is of another package or between others; `Signed` or `Withdrawn` unless both
+    /// roots signed it; `Missing` if it cannot be had.
+    pub fn handed_on(
+        &self,
+        record: &PackageRecord,
+        from: &Chain,
+        to: &Chain,
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<Option<Verified<Entry>>, Error> {
+        let Some(id) = record.transfer else { return Ok(None) };
+        let at = |step| At::new(step, Kind::Entry, id, origin);
+        let signed: Signed<Entry> = find(statements, id, 13, origin)?;
+        let entry = verify_by_present(&signed, from, &ROOT, || at(13))?;
+        verify_by_present(&signed, to, &ROOT, || at(13))?;
+        self.check_dated(entry.created, || at(1))?;
+        let is_this = entry.owner == from.id() && entry.name == record.name && record.owner == to.id();
+        if !is_this || entry.action != (Action::Transfer { to: to.id() }) {
+            return Err(Error::Scope { at: at(14), why: "it hands another package on, or to somebody else" });
+        }
+        Ok(Some(entry))
     }
 
     /// Judges one version of a record of an accepted index. `owner` is the chain of the record's

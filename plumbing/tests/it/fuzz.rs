@@ -153,8 +153,13 @@ fn bundled(repository: &Repository) -> Vec<u8> {
 /// The objects of an index of one package.
 fn index_objects() -> Vec<u8> {
     let author = Author::new(1);
-    let record =
-        PackageRecord { name: "web/ui".parse().unwrap(), owner: author.id(), logs: vec![], versions: vec![] };
+    let record = PackageRecord {
+        name: "web/ui".parse().unwrap(),
+        owner: author.id(),
+        transfer: None,
+        logs: vec![],
+        versions: vec![],
+    };
     let (record, row) = (record.encode(), IdentityRow { n: 0, document: author.identity().id() }.encode());
     let file = |name: &str, bytes: &[u8]| tree_row(name, 0, bytes.len() as u64, ObjectId::of(bytes));
     let identities = literally::tree(vec![file(&author.id().to_hex(), &row)]);

@@ -387,3 +387,44 @@ fn a_log_is_one_across_repositories() {
         "E-ROLLBACK"
     );
 }
+
+/// SEC-072: a package is handed on by an entry that the present root of both owners signed, for this
+/// package and to this owner; nothing else is taken for one, and nobody's pin moves by it.
+#[test]
+fn a_package_is_handed_on_by_both_owners() {
+    let (machine, mirror, book) = world();
+    machine.installs(&mirror, &book, "1.4.0").unwrap();
+    let separate = |seed: u8| {
+        let mut first = Person::new(seed).newest;
+        first.roles.release = role(&[seed + 100], 1);
+        Person::with(seed, first)
+    };
+    let (from, to, other) = (separate(2), separate(3), separate(4));
+    let own = Book::new(from.clone(), "hello", 0);
+    let transfer = |to: &Person| own.next(Action::Transfer { to: to.id() });
+    let handed = |entry: &Entry, seeds: &[u8]| {
+        let signed = sign(entry, seeds);
+        let shelf = Shelf::default();
+        shelf.put(&signed);
+        from.shelve(&shelf);
+        to.shelve(&shelf);
+        let record =
+            PackageRecord { transfer: Some(signed.id()), ..Book::new(to.clone(), "hello", 1).record() };
+        let judge = machine.judge();
+        let chain = |person: &Person| judge.identity(person.id(), Some(&person.row()), &shelf, "m").unwrap();
+        code(judge.handed_on(&record, &chain(&from), &chain(&to), &shelf, "m"))
+    };
+    assert_eq!(handed(&transfer(&to), &[2, 3]), "ok");
+    for (what, entry, seeds, expected) in [
+        ("the old owner alone", transfer(&to), &[2][..], "E-SIG"),
+        ("the new owner alone", transfer(&to), &[3], "E-SIG"),
+        ("release keys", transfer(&to), &[102, 103], "E-SIG"),
+        ("a stranger for the old owner", transfer(&to), &[4, 3], "E-SIG"),
+        ("to somebody else", transfer(&other), &[2, 3], "E-SCOPE"),
+        ("another package", Entry { name: "other".parse().unwrap(), ..transfer(&to) }, &[2, 3], "E-SCOPE"),
+        ("a release", Book::new(from.clone(), "hello", 1).drafts.remove(0), &[2, 3], "E-SCOPE"),
+    ] {
+        assert_eq!(handed(&entry, seeds), expected, "{what}");
+    }
+    assert_eq!(machine.state.package(&"hello".parse().unwrap()).unwrap()[0].owner, book.author.id());
+}

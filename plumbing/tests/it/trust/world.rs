@@ -281,6 +281,7 @@ impl Book {
         PackageRecord {
             name: self.name.parse().unwrap(),
             owner: self.owner().id(),
+            transfer: None,
             logs: vec![LogRow { signer, seq, entry, listed }],
             versions: versions.collect(),
         }
