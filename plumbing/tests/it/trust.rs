@@ -4,6 +4,7 @@ mod grants;
 mod identity;
 mod import;
 mod keyring;
+mod model;
 mod recovery;
 mod release;
 mod repository;
