@@ -5,4 +5,5 @@ mod keyring;
 mod release;
 mod repository;
 mod state;
+mod word;
 mod world;
