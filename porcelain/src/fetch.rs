@@ -108,7 +108,7 @@ pub fn index(
     });
     if words.len() > 1 {
         heads::in_order(&mut words);
-        for (n, one, other) in heads::contradictions(session, &words, remotes)? {
+        for (n, one, other) in heads::contradictions(session, &words, remotes, pinned)? {
             let seen = format!("{one} and {other} show two indexes with number {n}");
             reporter.warn(&format!("{seen}: `pkg trust log` shows them"));
         }
@@ -353,6 +353,9 @@ struct Bench<'a> {
     sources: Vec<&'a dyn Source>,
 }
 
+/// Does something with a release that was believed.
+type Then<'a, T> = dyn FnMut(&Pick<'_>, Trusted<Entry>) -> Result<T, Error> + 'a;
+
 /// Judges by the statements of a source, which has a name.
 type JudgeFrom<'a, T> = dyn Fn(&Lookup<'_>, &str) -> Result<T, Error> + 'a;
 
@@ -372,7 +375,7 @@ impl<'a> Bench<'a> {
         known: &Known,
         picks: &[Pick<'_>],
         reporter: &dyn Reporter,
-        then: &mut dyn FnMut(&Pick<'_>, Trusted<Entry>) -> Result<T, Error>,
+        then: &mut Then<'_, T>,
     ) -> Result<Vec<T>, Error> {
         let lookups = self.lookups()?;
         let entries: Vec<StatementId> = picks.iter().map(|pick| pick.row.entry).collect();

@@ -13,6 +13,7 @@
 //! source holds a command for [`PATIENCE`] at most once another one is believed.
 //! Leaves to others: the judgement of each word (`plumbing::trust`), what is fetched because of it (`fetch`).
 
+use crate::config::Net;
 use crate::error::Error;
 use crate::event::Reporter;
 use crate::fetch::{self, Known};
@@ -24,7 +25,7 @@ use objects::identity::{Chain, Identity, Role};
 use objects::signed::{Envelope, Signed};
 use objects::summary::Summary;
 use plumbing::trust::{self, Head, Judge, Line, Sighting, Statements};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,10 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How many sources are asked at once.
 const AT_ONCE: usize = 8;
 
+/// A source that has answered, or why it did not.
+type Answer = Result<Remote, Error>;
+
 /// Sources that are being asked.
 pub(crate) struct Asked {
     addresses: Vec<String>,
-    answers: Receiver<(usize, Result<Remote, Error>)>,
+    answers: Receiver<(usize, Answer)>,
     /// Those that have not answered yet.
     waiting: Vec<usize>,
     /// Those that have, in the order they were named in.
@@ -46,25 +50,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Begins to ask all of `addresses`.
+    /// Begins to ask all of `addresses`. One alone is asked right here.
     pub(crate) fn begin(session: &Session, addresses: Vec<String>) -> Asked {
         let (sender, answers) = channel();
-        let queue = Arc::new(Mutex::new(addresses.clone().into_iter().enumerate()));
-        for _ in 0..addresses.len().min(AT_ONCE) {
-            let (queue, sender) = (queue.clone(), sender.clone());
-            let net = session.config().net.clone();
-            // Not joined: one that hangs is left behind, and ends with the program at the latest.
-            std::thread::spawn(move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((n, address)) = next else { return };
-                    let answer = Remote::open_by(&net, &address)
-                        .and_then(|remote| remote.learn().map(|_| remote).map_err(Error::from));
-                    if sender.send((n, answer)).is_err() {
-                        return; // nobody listens any more
-                    }
-                }
-            });
+        let net = &session.config().net;
+        match addresses.as_slice() {
+            [address] => drop(sender.send((0, ask(net, address)))),
+            _ => ask_at_once(net, addresses.clone(), &sender),
         }
         let waiting = (0..addresses.len()).collect();
         Asked { addresses, answers, waiting, came: Vec::new(), remotes: Vec::new(), failed: Vec::new() }
@@ -91,7 +83,7 @@ impl Asked {
         }
     }
 
-    fn take(&mut self, n: usize, answer: Result<Remote, Error>) {
+    fn take(&mut self, n: usize, answer: Answer) {
         self.waiting.retain(|waiting| *waiting != n);
         match answer {
             Ok(remote) => {
@@ -155,6 +147,29 @@ impl Asked {
     }
 }
 
+fn ask(net: &Net, address: &str) -> Answer {
+    let remote = Remote::open_by(net, address)?;
+    remote.learn()?;
+    Ok(remote)
+}
+
+/// The threads are not joined: one that hangs is left behind, and ends with the program at the latest.
+fn ask_at_once(net: &Net, addresses: Vec<String>, sender: &Sender<(usize, Answer)>) {
+    let threads = addresses.len().min(AT_ONCE);
+    let queue = Arc::new(Mutex::new(addresses.into_iter().enumerate()));
+    for _ in 0..threads {
+        let (queue, sender, net) = (queue.clone(), sender.clone(), net.clone());
+        let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::thread::spawn(move || {
+            while let Some((n, address)) = next() {
+                if sender.send((n, ask(&net, &address))).is_err() {
+                    return; // nobody listens any more
+                }
+            }
+        });
+    }
+}
+
 /// The refusal where there is nobody to ask.
 pub(crate) fn no_source() -> Error {
     Error::usage("the environment is bound to no source", "clone one: `pkg clone SOURCE DIR`")
@@ -169,7 +184,7 @@ fn shown(address: &str) -> String {
 /// True if no other source can make it good: a signer was caught, and nobody has said yet what holds.
 pub(crate) fn is_final(session: &Session, error: &Error) -> bool {
     let Error::Trust(trust::Error::Fork { n, .. }) = error else { return false };
-    let forks = session.state().map_err(Error::from).and_then(|state| Ok(state.forks()?));
+    let forks = session.state().and_then(|state| Ok(state.forks()?));
     forks.map_or(true, |forks| forks.iter().any(|fork| fork.kept.is_none() && fork.n == *n))
 }
 
@@ -212,7 +227,8 @@ pub(crate) fn given_up(session: &Session, word: &Word) -> Result<Option<Error>, 
 }
 
 /// Finds two indexes of one number among `words` and keeps them as evidence, before either is believed.
-/// Gives the numbers, each with the sources that contradict each other.
+/// Gives the numbers, each with the sources that contradict each other. Sources of another repository than
+/// `pinned` are left out: nothing of theirs is to be learned.
 ///
 /// # Errors
 /// If the state cannot be read or written.
@@ -220,10 +236,13 @@ pub(crate) fn contradictions(
     session: &Session,
     words: &[Word],
     remotes: &[Remote],
+    pinned: Option<&RepositoryName>,
 ) -> Result<Vec<(u64, String, String)>, Error> {
     let mut found = Vec::new();
+    let expected = |word: &&Word| pinned.is_none_or(|pinned| *pinned == word.summary.repository);
     let sound: Vec<(&Word, u64)> = words
         .iter()
+        .filter(expected)
         .filter_map(|word| Some((word, signed_number(&owner(session, words, remotes, word)?, word)?)))
         .collect();
     for (at, (one, n)) in sound.iter().enumerate() {

@@ -283,7 +283,13 @@ pub fn plan(
     let sources = remotes.iter().map(Remote::shown).collect();
     let wanted = (!matches!(verb, Verb::Update(_) | Verb::Sync)).then_some(text);
     let before = environment.edit_wanted()?.finish()?.0;
-    let edits = lock.is_none() || wanted.as_ref().is_some_and(|text| text.as_str() != before.as_str());
+    let rewrites = match &lock {
+        Some(lock) if !options.locked && actions.iter().all(|action| action.action == "keep") => {
+            locked::is_off(lock, &locked::lockfile(session, &known, &current.packages, Some(lock))?)
+        }
+        lock => lock.is_none(),
+    };
+    let edits = rewrites || wanted.as_ref().is_some_and(|text| text.as_str() != before.as_str());
     Ok(Plan {
         actions,
         sources,

@@ -18,14 +18,16 @@ use crate::fetch::{self, Known, Pick};
 use crate::heads;
 use crate::identity;
 use crate::install::Found;
+use crate::publish::tag_ref;
 use crate::remote::{Lookup, Remote};
 use crate::session::Session;
 use objects::claim::{Index as IndexHead, Mark, PackageRecord, Repository as RepositoryName, VersionRow};
 use objects::id::{IdentityId, ObjectId, StatementId};
+use objects::identity::Chain;
 use objects::release::Entry;
 use objects::signed::Envelope;
 use plumbing::index::Index;
-use plumbing::trust::{Policy, Statements, Trusted};
+use plumbing::trust::{Error as TrustError, Policy, Statements, Trusted};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn refuse(what: impl Into<String>) -> Error {
@@ -78,7 +80,10 @@ impl Case<'_> {
         rows(lock, found)?;
         let picks: Vec<Pick<'_>> =
             found.iter().map(|(_, record, row)| Pick { record, row, policy: self.policy }).collect();
-        let entries = fetch::judge(self.session, self.remotes, self.known, &picks, self.reporter)?;
+        let entries = match fetch::judge(self.session, self.remotes, self.known, &picks, self.reporter) {
+            Err(error) if self.is_out_of_reach(&error) => self.judged_before(found, error)?,
+            judged => judged?.iter().map(|entry| entry.document().clone()).collect(),
+        };
         signed(lock, &entries)?;
         self.identities(lock)
     }
@@ -135,6 +140,37 @@ impl Case<'_> {
         }
     }
 
+    /// True if something is missing that a source would have, but nobody is to be asked.
+    fn is_out_of_reach(&self, error: &Error) -> bool {
+        self.remotes.is_empty() && matches!(error, Error::Trust(TrustError::Missing { .. }))
+    }
+
+    /// The entries of releases that were judged when they were fetched; `error` if there is one that was not.
+    fn judged_before(&self, found: &[Found], error: Error) -> Result<Vec<Entry>, Error> {
+        let store = self.session.store()?;
+        let mut entries = Vec::with_capacity(found.len());
+        for (_, record, row) in found {
+            let tag = tag_ref(record.owner, &record.name, &row.release.version);
+            let envelope = store.statements().try_find(row.entry)?;
+            match envelope.filter(|_| store.refs().try_find(&tag).is_ok_and(|at| at == Some(row.entry))) {
+                Some(envelope) => entries.push(envelope.peek()?),
+                None => return Err(error),
+            }
+        }
+        self.reporter.warn("off line: what was judged before is not judged anew");
+        Ok(entries)
+    }
+
+    /// An identity's chain: judged anew, or off line as it was judged last.
+    fn chain(&self, id: IdentityId) -> Result<Chain, Error> {
+        match fetch::identity(self.session, self.remotes, self.known, id, self.reporter) {
+            Err(error) if self.is_out_of_reach(&error) => {
+                identity::read_chain(self.session.store()?, id)?.ok_or(error)
+            }
+            judged => judged,
+        }
+    }
+
     /// The newest documents of everybody a row names, and of nobody else.
     fn identities(&self, lock: &Lockfile) -> Result<(), Error> {
         let named = named(lock);
@@ -149,7 +185,7 @@ impl Case<'_> {
             let Some(row) = lock.identities.iter().find(|row| row.id == id) else {
                 return Err(refuse(format!("pkg.lock has no row of identity {nick}")));
             };
-            let chain = fetch::identity(self.session, self.remotes, self.known, id, self.reporter)?;
+            let chain = self.chain(id)?;
             let place = chain.documents().iter().find(|document| document.id() == row.head);
             let of = format!("identity {nick}");
             match (place, chain.at(row.n)) {
@@ -234,7 +270,7 @@ fn differs(locked: &LockedPackage, record: &PackageRecord, chosen: &VersionRow) 
 }
 
 /// What the index does not say of a row, but the signed entry does.
-fn signed(lock: &Lockfile, entries: &[Trusted<Entry>]) -> Result<(), Error> {
+fn signed(lock: &Lockfile, entries: &[Entry]) -> Result<(), Error> {
     for entry in entries {
         let Some(locked) = lock.of(&entry.name).next() else { continue };
         if locked.signer_n != entry.signer_n {
@@ -318,6 +354,23 @@ pub(crate) fn lockfile(
     let identities = named(&lock).into_iter().filter_map(|id| head(id).transpose());
     lock.identities = identities.collect::<Result<_, _>>()?;
     Ok(lock)
+}
+
+/// True if a lockfile says anything else than the one that would be written now, older indexes and
+/// documents aside: somebody edited it, and it is to be put right.
+pub(crate) fn is_off(lock: &Lockfile, now: &Lockfile) -> bool {
+    let knows = |row: &LockedIdentity| {
+        let newest = now.identities.iter().find(|other| other.id == row.id);
+        newest.is_some_and(|newest| row.n < newest.n || row == newest)
+    };
+    let of = |row: &LockedRepository| {
+        let newest =
+            now.repositories.iter().find(|other| (row.owner, &row.name) == (other.owner, &other.name));
+        newest.is_some_and(|newest| row.index_n < newest.index_n || row == newest)
+    };
+    let counts = |lock: &Lockfile| (lock.repositories.len(), lock.identities.len());
+    let rows = lock.identities.iter().all(knows) && lock.repositories.iter().all(of);
+    lock.packages != now.packages || counts(lock) != counts(now) || !rows
 }
 
 /// The path of grants of an entry, as its signer gave it.

@@ -80,6 +80,9 @@ enum Edit {
     Gone,
 }
 
+/// Which row (its kind and a line of it), which field, how it is edited, what the message names.
+type Case = ((&'static str, &'static str), &'static str, Edit, [&'static str; 2]);
+
 /// SEC-073: a table of edits, each of one field; each is refused by name, and nothing is changed.
 #[test]
 fn every_edited_field_is_refused_and_named() {
@@ -94,8 +97,7 @@ fn every_edited_field_is_refused_and_named() {
     let hello = ("package", "name = \"hello\"");
     let base = ("package", "name = \"base\"");
     let (repository, identity) = (("repository", ""), ("identity", ""));
-    // which row, which field, how it is edited, what the message names
-    let edits: [((&str, &str), &str, Edit, [&str; 2]); 30] = [
+    let edits: [Case; 30] = [
         (repository, "owner", Edit::Turn, ["owner", "repository"]),
         (repository, "name", Edit::To("\"other\""), ["name", "repository"]),
         (repository, "index-n", Edit::To("1"), ["index-n", "repository"]),
@@ -153,6 +155,10 @@ fn every_edited_field_is_refused_and_named() {
         assert_eq!(visible(&bob.here(".")), before, "{kind} {field}");
         assert_eq!(fs::read_to_string(bob.here("pkg.lock")).unwrap(), edited);
     }
+    fs::write(bob.here("pkg.lock"), honest.replace("signer-n = 0", "signer-n = 5")).unwrap();
+    bob.no(["sync", "--locked"], "E-LOCK");
+    bob.ok(["sync", "-y"]);
+    bob.ok(["sync", "--locked"]); // as the hint says: without --locked it is put right
     fs::remove_file(bob.here("pkg.lock")).unwrap();
     bob.no(["sync", "--locked"], "E-LOCK");
     fs::write(bob.here("pkg.lock"), "version = 1\n[[package]]\nname = 3\n").unwrap();
@@ -161,6 +167,23 @@ fn every_edited_field_is_refused_and_named() {
     fs::write(bob.here("pkg.lock"), honest).unwrap();
     bob.ok(["sync", "--locked"]);
     bob.store_is_whole();
+}
+
+/// Off line a lockfile needs no news: what was judged before is compared as it was judged.
+#[test]
+fn a_lockfile_holds_off_line() {
+    let world = World::new();
+    let (ada, bob) = locked(&world);
+    bob.ok(["fetch"]); // lists entries that were never fetched
+    fs::rename(ada.repo(), world.path("gone")).unwrap();
+    bob.ok(["sync", "--locked", "--offline"]);
+    let honest = fs::read_to_string(bob.here("pkg.lock")).unwrap();
+    for (field, value) in
+        [("signer-n = 0", "signer-n = 5"), ("n = 0", "n = 1"), ("index-n = 2", "index-n = 1")]
+    {
+        fs::write(bob.here("pkg.lock"), honest.replacen(field, value, 1)).unwrap();
+        bob.no(["sync", "--locked", "--offline"], "E-LOCK");
+    }
 }
 
 /// Step 9: a lockfile that knows more than the source shows proves the source stale; one that knows less
@@ -235,6 +258,24 @@ fn another_owner_needs_a_persons_word() {
     zoe.yes(["sync", "--accept-identity"]);
     zoe.yes(["sync", "--locked"]);
     assert_eq!(zoe.run(["sync", "--locked", "--accept-identity"]).code, Some(2), "the two contradict");
+}
+
+/// The very version that is locked, signed by somebody else: a person's word is needed for that as well.
+#[test]
+fn another_signer_of_a_locked_version_needs_a_persons_word() {
+    let world = World::new();
+    let (_, bob) = locked(&world);
+    let mut lock = Text::of(&fs::read_to_string(bob.here("pkg.lock")).unwrap());
+    let row = lock.row("package", "name = \"hello\"");
+    let signer = line(row, "signer");
+    *row = row.replacen(&signer, &turn_last_digit(&signer), 1);
+    fs::write(bob.here("pkg.lock"), lock.text()).unwrap();
+    let failure = bob.no(["sync"], "E-IDENTITY-CHANGED");
+    assert!(failure.message.contains("signer of hello"), "{failure:?}");
+    assert!(failure.hints[0].contains("--accept-identity"), "{failure:?}");
+    bob.yes(["sync", "--accept-identity"]);
+    bob.yes(["sync", "--locked"]);
+    bob.yes(["sync"]);
 }
 
 /// SEC-074: what was withdrawn after it was locked installs with a warning, unless that is denied; nobody

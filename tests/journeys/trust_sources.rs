@@ -210,6 +210,24 @@ fn a_source_that_hides_an_identity_document_is_named() {
     people[0].no(["fetch"], "E-ROLLBACK");
 }
 
+/// A source that shows another repository is named, and nothing of it is learned (SEC-063).
+#[test]
+fn a_source_of_another_repository_is_named() {
+    let world = World::new();
+    world.with_hello();
+    let eve = world.author("eve");
+    hello(&world.path("other"), "9.9.9");
+    eve.publish(&world.path("other"));
+    let bob = bound(&world, "bob", &[text(&world.path("ada.repo")), text(&eve.repo())]);
+    let run = bob.run(["add", "hello", "-y"]);
+    succeeds(&run);
+    assert!(run.stderr.contains("eve.repo is passed over"), "{run:?}");
+    assert_eq!(bob.installed()["hello"], "1.0.0");
+    let pins = bob.yes(["trust", "list"]);
+    assert_eq!(pins["heads"].as_array().unwrap().len(), 3, "one identity, index and log: {pins}");
+    assert_eq!(pins["repositories"].as_array().unwrap().len(), 1, "{pins}");
+}
+
 /// Step 2: a source that hangs does not hold the others up, one that is gone is named, and what a stale
 /// one has of objects is still taken; over HTTP as from a folder.
 #[test]

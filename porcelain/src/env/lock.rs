@@ -22,6 +22,7 @@
 //! tree = "blake3:…"
 //! signer = "id:…"
 //! signer-n = 3
+//! grants = ["blake3:…"]    # the path from the owner to the signer, if they are two
 //! ```
 //!
 //! Promises: the same choice is the same text, whatever the order it came in; a text that is read

@@ -7,7 +7,7 @@ use crate::session::Session;
 use objects::disk;
 use objects::id::{IdentityId, Prefix, StatementId};
 use objects::time::Timestamp;
-use plumbing::trust::{Fork, Line};
+use plumbing::trust::Fork;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ pub struct Evidence {
 fn evidence(fork: Fork) -> Evidence {
     Evidence {
         fork: fork.id.to_string(),
-        signer: signer(&fork),
+        signer: fork.signer(),
         kind: fork.kind,
         line: fork.line,
         n: fork.n,
@@ -50,16 +50,6 @@ fn evidence(fork: Fork) -> Evidence {
         origin: fork.origin,
         seen: fork.seen,
         kept: fork.kept,
-    }
-}
-
-fn signer(fork: &Fork) -> Option<IdentityId> {
-    match fork.of_line()? {
-        Line::Identity(id) => Some(id),
-        Line::Index(repository) => Some(repository.owner),
-        Line::Log(log) => Some(log.signer),
-        #[allow(unreachable_patterns, reason = "kinds may be added")]
-        _ => None,
     }
 }
 
@@ -90,7 +80,7 @@ pub fn export(session: &Session, folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let name = |which: &str| format!("fork-{}-{which}.statement", fork.id);
         write(name("ours"), &fork.ours_envelope)?;
         write(name("theirs"), &fork.theirs_envelope)?;
-        let chain = signer(fork).map(|id| identity::read_chain(session.store()?, id)).transpose()?.flatten();
+        let chain = fork.signer().map(|id| identity::read_chain(session.store()?, id)).transpose()?.flatten();
         for document in chain.iter().flat_map(|chain| chain.documents()) {
             write(name(&format!("identity-{}", document.n)), &document.envelope().encode())?;
         }

@@ -71,7 +71,7 @@ pub fn list(session: &Session) -> Result<Vec<Setting>, Error> {
 
 fn duration(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
-    let fits = units.iter().find(|(_, unit)| seconds > 0 && seconds % unit == 0);
+    let fits = units.iter().find(|(_, unit)| seconds > 0 && seconds.is_multiple_of(*unit));
     fits.map_or(format!("{seconds}s"), |(letter, unit)| format!("{}{letter}", seconds / unit))
 }
 

@@ -73,6 +73,12 @@ impl Fork {
         }
     }
 
+    /// Who signed both: the signer of a log, else the identity that the line begins with.
+    pub fn signer(&self) -> Option<IdentityId> {
+        let place = usize::from(self.kind == "log");
+        self.line.split('/').nth(place)?.parse().ok()
+    }
+
     /// True if a person chose, and not `id`, which is one of the two.
     pub fn gave_up(&self, id: StatementId) -> bool {
         self.kept.is_some_and(|kept| kept != id) && (id == self.ours || id == self.theirs)

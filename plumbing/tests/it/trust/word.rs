@@ -67,6 +67,8 @@ fn evidence_names_its_line() {
         let pair = Sighting { line: &line, n: 3, ours, theirs, origin: "mirror", seen: time(NOW) };
         state.record_fork(&pair).unwrap();
         let fork: Fork = state.forks().unwrap().remove(0);
+        let signer = if matches!(line, Line::Identity(_)) { one } else { two };
+        assert_eq!(fork.signer(), Some(signer));
         assert_eq!(fork.of_line(), Some(line));
         assert_eq!(fork.id.to_string(), "1");
         assert_eq!(Fork { kind: "unheard of".into(), ..fork }.of_line(), None);

@@ -1,258 +1,36 @@
-//! Why a release is accepted, or would be refused: every step of THREATS 1.4, taken again.
-//!
-//! ```text
-//! repository ── distributor's identity ── index ── beacon
-//! package    ── owner's identity ── path to the signer ── entry ── version and tree ── rules ── content
-//! ```
-//!
-//! Promises: nothing is taken from notes: the judge itself goes through all steps again, over the
-//! statements and over a copy of what this machine believes; so it changes nothing.
-//! Leaves to others: the words on the screen (the binary).
+//! One release before the judge, and what is said of each step.
 
+use super::place::{Anywhere, Place};
+use super::{Refusal, Step};
 use crate::clock;
-use crate::env::{Environment, Lockfile};
 use crate::error::Error;
 use crate::fetch;
-use crate::inspect::View;
-use crate::locked;
-use crate::remote::{Lookup, Remote};
 use crate::session::Session;
-use objects::claim::{Mark, PackageRecord, Repository as RepositoryName, VersionRow};
-use objects::id::{IdentityId, StatementId};
+use objects::claim::{Mark, PackageRecord, VersionRow};
+use objects::id::IdentityId;
 use objects::identity::{Chain, Role};
-use objects::name::PackageName;
 use objects::release::Entry;
 use objects::signed::Envelope;
-use objects::spec::{PackageSpec, Select};
-use objects::version::Version;
 use plumbing::index::Index;
 use plumbing::sync::{self, Wanted};
-use plumbing::trust::{self, Accepted, Freshness, Judge, Log, Policy, State, Trusted};
-use serde::Serialize;
-use std::cell::OnceCell;
-
-/// One step that held, or the one that did not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// The numbers of THREATS 1.4.
-    pub steps: &'static str,
-    /// What was looked at.
-    pub what: String,
-    /// What was found, in sentences.
-    pub said: Vec<String>,
-    /// True if it holds.
-    pub holds: bool,
-    /// What rests on it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub below: Vec<Step>,
-}
-
-impl Step {
-    fn new(steps: &'static str, what: impl Into<String>, said: Vec<String>) -> Step {
-        Step { steps, what: what.into(), said, holds: true, below: Vec::new() }
-    }
-
-    fn fails(steps: &'static str, what: impl Into<String>, error: &Error) -> Step {
-        let said = vec![format!("{}: {}", error.code(), error.message())];
-        Step { holds: false, ..Step::new(steps, what, said) }
-    }
-}
-
-/// Why something is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Refusal {
-    /// Which version.
-    pub version: Version,
-    /// A code of the list.
-    pub code: String,
-    /// Why.
-    pub message: String,
-}
-
-/// The chain that makes a release acceptable.
-#[derive(Clone, Debug, Serialize)]
-pub struct Why {
-    /// The package.
-    pub name: PackageName,
-    /// The version.
-    pub version: Version,
-    /// True if it is installed where one stands.
-    pub installed: bool,
-    /// True if it would be accepted now.
-    pub accepted: bool,
-    /// The steps, as a tree.
-    pub chain: Vec<Step>,
-    /// Why not, if it would not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refusal>,
-    /// Other versions that would be refused, as far as their rows tell.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<Refusal>,
-}
-
-/// What is asked.
-pub struct Request<'a> {
-    /// Which release; without a version the installed one, else the newest.
-    pub spec: &'a PackageSpec,
-    /// Where one stands.
-    pub environment: Option<&'a Environment>,
-    /// True to ask nobody for statements that are not here.
-    pub offline: bool,
-}
-
-/// Goes through all steps for one release.
-///
-/// # Errors
-/// If the package is not known here, or what is here cannot be read. That a release is refused is an
-/// answer, not an error.
-pub fn why(session: &Session, request: &Request<'_>) -> Result<Why, Error> {
-    let place = Place::find(session, request)?;
-    let (record, row) = place.release(session, request.spec)?;
-    let version = row.release.version.clone();
-    let state = session.state()?.copy()?;
-    let policy = place.policy(session, &row);
-    let statements = Anywhere::new(session, place.addresses.clone())?;
-    let case = Case { session, state: &state, policy, place: &place, record: &record, row: &row, statements };
-    let (chain, refused) = case.chain()?;
-    let refused = refused.map(|error| Refusal {
-        version: version.clone(),
-        code: error.code().to_owned(),
-        message: error.message(),
-    });
-    Ok(Why {
-        name: record.name.clone(),
-        installed: place.installed.as_ref() == Some(&row.entry),
-        accepted: refused.is_none(),
-        chain,
-        refused,
-        others: case.others(),
-        version,
-    })
-}
-
-/// Where the package is looked for.
-struct Place {
-    repository: RepositoryName,
-    addresses: Vec<String>,
-    lock: Option<Lockfile>,
-    installed: Option<StatementId>,
-    version: Option<Version>,
-}
-
-impl Place {
-    fn find(session: &Session, request: &Request<'_>) -> Result<Place, Error> {
-        let name = &request.spec.name;
-        let environment = request.environment;
-        let bound = environment.map(Environment::binding).transpose()?;
-        let repository = bound.as_ref().and_then(|binding| binding.repository.clone());
-        let repository = repository.map_or_else(|| pinned(session, name), Ok)?;
-        let addresses = match (environment, bound) {
-            _ if request.offline => Vec::new(),
-            (Some(environment), Some(binding)) => {
-                let others = environment.wanted()?.environment.sources;
-                let all = std::iter::once(binding.source).chain(others);
-                all.filter(|address| !address.is_empty()).collect()
-            }
-            _ => sources(session, &repository)?,
-        };
-        let current = environment.map(Environment::current).transpose()?;
-        let here =
-            current.as_ref().and_then(|generation| generation.of(name).find(|package| !package.beside));
-        Ok(Place {
-            repository,
-            addresses,
-            lock: environment.map(Environment::lockfile).transpose()?.flatten(),
-            installed: here.map(|package| package.entry),
-            version: here.map(|package| package.version.clone()),
-        })
-    }
-
-    fn release(&self, session: &Session, spec: &PackageSpec) -> Result<(PackageRecord, VersionRow), Error> {
-        let view = View::store(session, Some(&self.repository))?;
-        match (&spec.select, &self.version) {
-            (Select::Any, Some(version)) => {
-                let select = Select::Exact(version.clone());
-                view.release(&PackageSpec { select, ..spec.clone() })
-            }
-            _ => view.release(spec),
-        }
-    }
-
-    /// What the lockfile keeps is judged as it is when it is installed.
-    fn policy(&self, session: &Session, row: &VersionRow) -> Policy {
-        let locked = self.lock.iter().flat_map(|lock| &lock.packages).any(|locked| locked.entry == row.entry);
-        match locked {
-            true => locked::lenient(session.policy(), session.config().deny_yanked),
-            false => session.policy().clone(),
-        }
-    }
-}
-
-/// The repository in which `name` is pinned.
-fn pinned(session: &Session, name: &PackageName) -> Result<RepositoryName, Error> {
-    let mut pins = session.state()?.package(name)?.into_iter();
-    match (pins.next(), pins.next()) {
-        (Some(pin), None) => Ok(pin.repository),
-        (None, _) => Err(Error::not_found(format!("a pin of {name}"), "ask in an environment that has it")),
-        (Some(_), Some(_)) => Err(Error::usage(
-            format!("{name} is pinned in several repositories"),
-            "ask in an environment that is bound to one of them",
-        )),
-    }
-}
-
-/// The sources that are pinned to a repository.
-fn sources(session: &Session, repository: &RepositoryName) -> Result<Vec<String>, Error> {
-    let all = session.state()?.repositories()?.into_iter();
-    Ok(all.filter(|pin| pin.repository == *repository).map(|pin| pin.source).collect())
-}
-
-/// Statements from the user's store, and else from the sources, which are opened when they are needed.
-struct Anywhere<'a> {
-    session: &'a Session,
-    local: &'a objects::statements::Statements,
-    addresses: Vec<String>,
-    remotes: OnceCell<Vec<Remote>>,
-}
-
-impl<'a> Anywhere<'a> {
-    fn new(session: &'a Session, addresses: Vec<String>) -> Result<Anywhere<'a>, Error> {
-        let local = session.store()?.statements();
-        Ok(Anywhere { session, local, addresses, remotes: OnceCell::new() })
-    }
-}
-
-impl trust::Statements for Anywhere<'_> {
-    fn find(&self, id: StatementId) -> Result<Option<Envelope>, trust::Error> {
-        if let Ok(Some(envelope)) = self.local.try_find(id) {
-            return Ok(Some(envelope));
-        }
-        let open = || self.addresses.iter().filter_map(|address| Remote::open(self.session, address).ok());
-        let found = self
-            .remotes
-            .get_or_init(|| open().collect())
-            .iter()
-            .find_map(|remote| Lookup::new(self.local, remote).find(id).ok().flatten());
-        Ok(found)
-    }
-}
+use plumbing::trust::{Accepted, Freshness, Judge, Log, Policy, State, Trusted};
 
 /// One release before the judge.
-struct Case<'a> {
-    session: &'a Session,
-    state: &'a State,
-    policy: Policy,
-    place: &'a Place,
-    record: &'a PackageRecord,
-    row: &'a VersionRow,
-    statements: Anywhere<'a>,
+pub(super) struct Case<'a> {
+    pub session: &'a Session,
+    pub state: &'a State,
+    pub policy: Policy,
+    pub place: &'a Place,
+    pub record: &'a PackageRecord,
+    pub row: &'a VersionRow,
+    pub statements: Anywhere<'a>,
 }
 
 const ORIGIN: &str = "what is here";
 
 impl Case<'_> {
     /// The steps that hold, and why the rest do not.
-    fn chain(&self) -> Result<(Vec<Step>, Option<Error>), Error> {
+    pub fn chain(&self) -> Result<(Vec<Step>, Option<Error>), Error> {
         let mut repository = Step::new("1-5", format!("repository {}", self.place.repository), Vec::new());
         let (accepted, late) = match self.repository(&mut repository) {
             Ok(found) => found,
@@ -422,7 +200,7 @@ impl Case<'_> {
     }
 
     /// Other versions that would be refused, by what is known of them without fetching anything.
-    fn others(&self) -> Vec<Refusal> {
+    pub fn others(&self) -> Vec<Refusal> {
         let others = self.record.versions.iter().filter(|row| row.entry != self.row.entry);
         others.filter_map(|row| self.refusal(row)).collect()
     }
