@@ -355,3 +355,69 @@ pub(crate) fn ancestor(lookup: &dyn Statements, index: &Index, n: u64) -> Option
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use objects::id::{ObjectId, TreeId};
+    use objects::key::SecretKey;
+    use objects::time::Timestamp;
+    use std::cell::Cell;
+    use std::collections::HashMap;
+
+    /// Statements that are counted as they are read, less one that is lost.
+    struct Shelf {
+        rows: HashMap<StatementId, Envelope>,
+        lost: Option<StatementId>,
+        asked: Cell<u64>,
+    }
+
+    impl Statements for Shelf {
+        fn find(&self, id: StatementId) -> Result<Option<Envelope>, trust::Error> {
+            self.asked.set(self.asked.get() + 1);
+            Ok(self.rows.get(&id).filter(|_| self.lost != Some(id)).cloned())
+        }
+    }
+
+    fn line(count: u64) -> (Vec<Signed<Index>>, Shelf) {
+        let key = SecretKey::from_seed(&[7; 32]);
+        let owner = objects::id::IdentityId::new(ObjectId::of(b"owner"));
+        let mut line: Vec<Signed<Index>> = Vec::new();
+        for n in 0..count {
+            let at = |distance: u64| line[(n - distance) as usize].id();
+            let index = Index {
+                repository: RepositoryName { owner, name: "main".into() },
+                n,
+                prev: (n > 0).then(|| at(1)),
+                skips: skip_distances(n).map(at).collect(),
+                root: TreeId::new(ObjectId::of(&n.to_le_bytes())),
+                size: 0,
+                files: 0,
+                created: Timestamp::EPOCH,
+                expires: Timestamp::EPOCH,
+            };
+            line.push(Signed::sign(&index, &[&key]).unwrap());
+        }
+        let rows = line.iter().map(|signed| (signed.id(), signed.envelope().clone())).collect();
+        (line, Shelf { rows, lost: None, asked: Cell::new(0) })
+    }
+
+    /// Every index is found from every later one, in few steps; what is lost on the way is told by None.
+    #[test]
+    fn an_older_index_is_found_in_few_steps() {
+        let (line, mut shelf) = line(70);
+        let index = |n: usize| line[n].envelope().peek::<Index>().unwrap();
+        for from in 1..70 {
+            for to in 0..from {
+                shelf.asked.set(0);
+                assert_eq!(ancestor(&shelf, &index(from), to as u64), Some(line[to].id()), "{from} {to}");
+                assert!(shelf.asked.get() <= 7, "{from} {to}: {} steps", shelf.asked.get());
+            }
+        }
+        assert_eq!(ancestor(&shelf, &index(0), 0), None, "an index is no ancestor of itself");
+        assert_eq!(ancestor(&shelf, &index(3), 9), None);
+        shelf.lost = Some(line[61].id()); // 69 - 8, on the way to 60
+        assert_eq!(ancestor(&shelf, &index(69), 60), None);
+        assert_eq!(ancestor(&shelf, &index(69), 61), Some(line[61].id()));
+    }
+}
