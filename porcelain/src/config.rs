@@ -6,6 +6,7 @@
 //! freshness = "strict"        # strict, warn, off, or max-stale with a duration such as "90d"
 //! max-stale = "90d"
 //! min-age = "7d"
+//! deny-yanked = true          # not even if pkg.lock keeps it
 //! [net]
 //! relays = []                 # iroh relays; none by default
 //! ca-file = "/etc/ssl/own.pem"
@@ -37,6 +38,8 @@ pub struct Config {
     pub max_stale: Option<String>,
     /// How long a release has to be listed before it is chosen.
     pub min_age: Option<String>,
+    /// Refuse withdrawn versions even if the lockfile keeps them.
+    pub deny_yanked: bool,
     /// Network settings.
     pub net: Net,
 }

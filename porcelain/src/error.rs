@@ -243,7 +243,9 @@ fn general_hint(code: &str) -> &'static str {
         }
         "E-FREEZE" => "ask the publisher for a fresh index, or accept an old one with --max-stale",
         "E-ROLLBACK" => "the source shows an older state than you have seen: fetch from another one",
-        "E-FORK" => "two statements contradict each other: neither was applied, both are kept as evidence",
+        "E-FORK" => {
+            "two statements contradict each other: neither was applied, both are kept as evidence; see `pkg trust log`"
+        }
         "E-IDENTITY-CHANGED" => "the name belongs to somebody else now: find out why before you go on",
         "E-NOSPACE" => "free some space and repeat the command; nothing was lost",
         "E-PATH" => {

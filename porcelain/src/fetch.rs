@@ -7,15 +7,17 @@
 //! Promises: nothing is believed that was not judged; stopped anywhere, the old state stands and
 //! what arrived is kept.
 
+use crate::clock;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
+use crate::heads::{self, Word};
 use crate::identity;
 use crate::publish::{index_ref, tag_ref};
 use crate::remote::{Lookup, Remote};
 use crate::session::Session;
 use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
 use objects::disk;
-use objects::id::{ObjectId, StatementId, TreeId};
+use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
 use objects::identity::Chain;
 use objects::limits::SUMMARY_BYTES_MAX;
 use objects::object::{Error as ObjectError, Exists};
@@ -29,7 +31,7 @@ use objects::walk;
 use plumbing::index::Index;
 use plumbing::sync::intake::Intake;
 use plumbing::sync::{self, Source, Wanted};
-use plumbing::trust::{Accepted, Authorised, Freshness, Judge, NameUse, Places, Trusted};
+use plumbing::trust::{Accepted, Authorised, Freshness, Judge, NameUse, Places, Policy, Trusted};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -78,50 +80,115 @@ pub fn outcome(known: &Known, remotes: &[Remote]) -> Outcome {
     }
 }
 
-/// Fetches the index of the first of `remotes` whose head can be believed.
+/// Fetches the newest index that `remotes` show and that can be believed. Each is held against what this
+/// machine knows and against the others; one that is behind is named, and not used for the index.
 ///
 /// # Errors
-/// The last remote's error if none can.
+/// `Fork` if two of them contradict each other: neither is applied, both are kept. If none can be
+/// believed, the weightiest reason.
 pub fn index(
     session: &Session,
     remotes: &[Remote],
     pinned: Option<&RepositoryName>,
     reporter: &dyn Reporter,
 ) -> Result<Known, Error> {
-    let mut last = None;
+    let (mut words, mut failed): (Vec<Word>, Vec<(usize, Error)>) = (Vec::new(), Vec::new());
     for (from, remote) in remotes.iter().enumerate() {
-        match index_from(session, remote, pinned, reporter) {
-            Ok(known) => return Ok(Known { from, ..known }),
-            Err(error) => {
-                if remotes.len() > 1 {
-                    reporter.warn(&format!("{} is passed over: {}", remote.shown(), error.message()));
-                }
-                last = Some(error);
-            }
+        match remote.learn() {
+            Ok(summary) => words.push(Word { from, summary }),
+            Err(error) => failed.push((from, error.into())),
         }
     }
-    Err(last.unwrap_or_else(|| Error::usage("there is no remote", "name one: `pkg clone SOURCE`")))
+    words.retain(|word| match heads::given_up(session, word) {
+        Ok(None) => true,
+        Ok(Some(error)) | Err(error) => {
+            failed.push((word.from, error));
+            false
+        }
+    });
+    if words.len() > 1 {
+        heads::in_order(&mut words);
+        for (n, one, other) in heads::contradictions(session, &words, remotes, pinned)? {
+            let seen = format!("{one} and {other} show two indexes with number {n}");
+            reporter.warn(&format!("{seen}: `pkg trust log` shows them"));
+        }
+    }
+    let mut believed = None;
+    for word in &words {
+        let judged = match &believed {
+            None => believe(session, remotes, word, pinned, reporter).map(|known| believed = Some(known)),
+            Some(known) => compare(session, remotes, known, word, reporter),
+        };
+        match judged {
+            Err(error) if heads::is_final(session, &error) => return Err(error),
+            Err(error) => failed.push((word.from, error)),
+            Ok(()) => {}
+        }
+    }
+    if remotes.len() > 1 {
+        failed.iter().for_each(|(from, error)| reporter.warn(&passed_over(&remotes[*from], error)));
+    }
+    failed.sort_by_key(|(from, _)| *from);
+    let failed = failed.into_iter().map(|(_, error)| error).reduce(heads::weightier);
+    believed.ok_or_else(|| failed.unwrap_or_else(heads::no_source))
 }
 
-fn index_from(
+fn passed_over(remote: &Remote, error: &Error) -> String {
+    match error.code() {
+        "E-ROLLBACK" => format!("{} is stale and not used: {}", remote.shown(), error.message()),
+        _ => format!("{} is passed over: {}", remote.shown(), error.message()),
+    }
+}
+
+/// Holds a further source against the index that is believed.
+fn compare(
     session: &Session,
-    remote: &Remote,
+    remotes: &[Remote],
+    known: &Known,
+    word: &Word,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let (repository, state, remote) = (session.store()?, session.state()?, &remotes[word.from]);
+    let (accepted, summary) = (&known.accepted, &word.summary);
+    let knows_as_much = summary.owner.len() == accepted.owner.documents().len();
+    if knows_as_much && summary.index.id() == accepted.index.id() {
+        state.pin_repository(&remote.kept(), known.repository(), session.now())?;
+        return Ok(());
+    }
+    let lookup = Lookup::new(repository.statements(), &remotes[known.from]);
+    if let Some(n) = heads::rewritten(session, known, &lookup, word, &remote.shown())? {
+        let (name, newest) = (remote.shown(), accepted.index.n);
+        reporter.warn(&format!(
+            "{name} shows another index {n} than the one index {newest} grew from: `pkg trust log` shows both"
+        ));
+    }
+    let judge = Judge::new(state, session.policy(), session.now())?;
+    let lookup = Lookup::new(repository.statements(), remote);
+    judge.accept_summary(summary, Some(known.repository()), &lookup, &remote.shown())?;
+    Ok(())
+}
+
+fn believe(
+    session: &Session,
+    remotes: &[Remote],
+    word: &Word,
     pinned: Option<&RepositoryName>,
     reporter: &dyn Reporter,
 ) -> Result<Known, Error> {
+    let (remote, summary) = (&remotes[word.from], &word.summary);
     let repository = session.store()?;
     let _lock = repository.lock_shared()?;
     let state = session.state()?;
     let pin = state.repository(&remote.kept())?;
     let pinned = pinned.or(pin.as_ref());
-    let summary = remote.advertise()?;
     let lookup = Lookup::new(repository.statements(), remote);
     let judge = Judge::new(state, session.policy(), session.now())?;
     let old = known_root(repository, &summary.repository)?;
-    if pinned.is_none_or(|pinned| *pinned == summary.repository) {
-        fetch_index_tree(session, remote, &summary, old, reporter)?;
+    let is_expected = pinned.is_none_or(|pinned| *pinned == summary.repository);
+    if is_expected && !state.is_forked(summary.index.id())? {
+        fetch_index_tree(session, remote, summary, old, reporter)?;
     }
-    let accepted = judge.accept_summary(&summary, pinned, &lookup, &remote.shown())?;
+    let accepted = judge.accept_summary(summary, pinned, &lookup, &remote.shown())?;
     accepted.warnings.iter().for_each(|warning| reporter.warn(warning));
 
     let name = &accepted.index.repository;
@@ -137,7 +204,7 @@ fn index_from(
     state.pin_repository(&remote.kept(), name, session.now())?;
     disk::write_whole(&summary_path(session, name), &summary.encode())?;
     let changed = old != Some(accepted.index.root);
-    Ok(Known { accepted, changed, from: 0 })
+    Ok(Known { accepted, changed, from: word.from })
 }
 
 /// Where the summary last believed of a repository is kept, for work off line.
@@ -152,10 +219,7 @@ fn summary_path(session: &Session, name: &RepositoryName) -> PathBuf {
 /// # Errors
 /// `NotFound` if none was fetched yet.
 pub fn last(session: &Session, name: &RepositoryName) -> Result<Known, Error> {
-    let missing =
-        || Error::not_found(format!("an index of {name}"), "fetch it while you are on line: `pkg fetch`");
-    let bytes = disk::try_read(&summary_path(session, name), SUMMARY_BYTES_MAX)?.ok_or_else(missing)?;
-    let summary = Summary::decode(&bytes)?;
+    let summary = last_summary(session, name)?;
     let mut policy = session.policy().clone();
     if policy.freshness == Freshness::Strict {
         policy.freshness = Freshness::Warn;
@@ -164,6 +228,17 @@ pub fn last(session: &Session, name: &RepositoryName) -> Result<Known, Error> {
     let statements = session.store()?.statements();
     let accepted = judge.accept_summary(&summary, Some(name), statements, "the index fetched last")?;
     Ok(Known { accepted, changed: false, from: 0 })
+}
+
+/// The summary last believed of a repository.
+///
+/// # Errors
+/// `NotFound` if none was fetched yet.
+pub(crate) fn last_summary(session: &Session, name: &RepositoryName) -> Result<Summary, Error> {
+    let missing =
+        || Error::not_found(format!("an index of {name}"), "fetch it while you are on line: `pkg fetch`");
+    let bytes = disk::try_read(&summary_path(session, name), SUMMARY_BYTES_MAX)?.ok_or_else(missing)?;
+    Ok(Summary::decode(&bytes)?)
 }
 
 /// The root of the index of `name` that the user's store holds.
@@ -198,6 +273,8 @@ pub struct Pick<'a> {
     pub record: &'a PackageRecord,
     /// The version.
     pub row: &'a VersionRow,
+    /// What is allowed: what the lockfile keeps may be withdrawn or young.
+    pub policy: &'a Policy,
 }
 
 /// A release that was judged and is in the user's store.
@@ -223,39 +300,113 @@ pub fn releases(
     picks: &[Pick<'_>],
     reporter: &dyn Reporter,
 ) -> Result<Vec<Had>, Error> {
-    let repository = session.store()?;
-    let _lock = repository.lock_shared()?;
-    let offline = Offline;
-    let (later, first) = remotes.split_at(known.from.min(remotes.len())); // first who showed the index
-    let mut sources: Vec<&dyn Source> =
-        first.iter().chain(later).map(|remote| remote as &dyn Source).collect();
-    if sources.is_empty() {
-        sources.push(&offline);
-    }
-    let lookups: Vec<Lookup<'_>> =
-        sources.iter().map(|source| Lookup::new(repository.statements(), *source)).collect();
-    let entries: Vec<StatementId> = picks.iter().map(|pick| pick.row.entry).collect();
-    let _ = lookups[0].prefetch(&entries); // what cannot be had now is asked for again, and told then
-    let mut had = Vec::with_capacity(picks.len());
-    for pick in picks {
-        let entry = first_believed(&sources, &lookups, reporter, &|lookup, origin| {
-            judge_release(session, known, pick, lookup, origin, reporter)
-        })?;
-        had.push(content(session, remotes, known.from, pick, entry, reporter)?);
-    }
-    Ok(had)
+    let _lock = session.store()?.lock_shared()?;
+    Bench::of(session, remotes, known).judge(known, picks, reporter, &mut |pick, entry| {
+        content(session, remotes, known.from, pick, entry, reporter)
+    })
 }
 
+/// Judges releases of a believed index, and leaves their content where it is.
+///
+/// # Errors
+/// If one is not to be believed.
+pub(crate) fn judge(
+    session: &Session,
+    remotes: &[Remote],
+    known: &Known,
+    picks: &[Pick<'_>],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Trusted<Entry>>, Error> {
+    let repository = session.store()?;
+    let _lock = repository.lock_shared()?;
+    Bench::of(session, remotes, known).judge(known, picks, reporter, &mut |_, entry| {
+        repository.statements().insert(entry.envelope())?;
+        Ok(entry)
+    })
+}
+
+/// The chain of an identity, as far as a believed index names it.
+///
+/// # Errors
+/// If it is not to be believed, or cannot be had.
+pub(crate) fn identity(
+    session: &Session,
+    remotes: &[Remote],
+    known: &Known,
+    id: IdentityId,
+    reporter: &dyn Reporter,
+) -> Result<Chain, Error> {
+    if id == known.accepted.owner.id() {
+        return Ok(known.accepted.owner.clone());
+    }
+    let repository = session.store()?;
+    let row = Index::open(repository.store(), known.root())?.identity(id)?;
+    Bench::of(session, remotes, known).first_believed(reporter, &|lookup, origin| {
+        let judge = Judge::new(session.state()?, session.policy(), session.now())?;
+        Ok(judge.identity(id, row.as_ref(), lookup, origin)?)
+    })
+}
+
+/// The sources of statements, the one whose index is believed first.
+struct Bench<'a> {
+    session: &'a Session,
+    sources: Vec<&'a dyn Source>,
+}
+
+/// Does something with a release that was believed.
+type Then<'a, T> = dyn FnMut(&Pick<'_>, Trusted<Entry>) -> Result<T, Error> + 'a;
+
 /// Judges by the statements of a source, which has a name.
-type JudgeFrom<'a> = dyn Fn(&Lookup<'_>, &str) -> Result<Trusted<Entry>, Error> + 'a;
+type JudgeFrom<'a, T> = dyn Fn(&Lookup<'_>, &str) -> Result<T, Error> + 'a;
+
+impl<'a> Bench<'a> {
+    fn of(session: &'a Session, remotes: &'a [Remote], known: &Known) -> Bench<'a> {
+        let (later, first) = remotes.split_at(known.from.min(remotes.len()));
+        let mut sources: Vec<&dyn Source> =
+            first.iter().chain(later).map(|remote| remote as &dyn Source).collect();
+        if sources.is_empty() {
+            sources.push(&Offline);
+        }
+        Bench { session, sources }
+    }
+
+    fn judge<T>(
+        &self,
+        known: &Known,
+        picks: &[Pick<'_>],
+        reporter: &dyn Reporter,
+        then: &mut Then<'_, T>,
+    ) -> Result<Vec<T>, Error> {
+        let lookups = self.lookups()?;
+        let entries: Vec<StatementId> = picks.iter().map(|pick| pick.row.entry).collect();
+        let _ = lookups[0].prefetch(&entries); // what cannot be had now is asked for again, and told then
+        let mut judged = Vec::with_capacity(picks.len());
+        for pick in picks {
+            let entry = first_believed(&self.sources, &lookups, reporter, &|lookup, origin| {
+                judge_release(self.session, known, pick, lookup, origin, reporter)
+            })?;
+            judged.push(then(pick, entry)?);
+        }
+        Ok(judged)
+    }
+
+    fn first_believed<T>(&self, reporter: &dyn Reporter, judge: &JudgeFrom<'_, T>) -> Result<T, Error> {
+        first_believed(&self.sources, &self.lookups()?, reporter, judge)
+    }
+
+    fn lookups(&self) -> Result<Vec<Lookup<'a>>, Error> {
+        let local = self.session.store()?.statements();
+        Ok(self.sources.iter().map(|source| Lookup::new(local, *source)).collect())
+    }
+}
 
 /// What the first source says that can be believed; the ones before it are named.
-fn first_believed(
+fn first_believed<T>(
     sources: &[&dyn Source],
     lookups: &[Lookup<'_>],
     reporter: &dyn Reporter,
-    judge: &JudgeFrom<'_>,
-) -> Result<Trusted<Entry>, Error> {
+    judge: &JudgeFrom<'_, T>,
+) -> Result<T, Error> {
     let mut tries = sources.iter().zip(lookups).peekable();
     loop {
         let (source, lookup) = tries.next().expect("there is one source at least, and the last one returns");
@@ -277,7 +428,7 @@ fn judge_release(
     reporter: &dyn Reporter,
 ) -> Result<Trusted<Entry>, Error> {
     let repository = session.store()?;
-    let judge = Judge::new(session.state()?, session.policy(), session.now())?;
+    let judge = Judge::new(session.state()?, pick.policy, session.now())?;
     let index = Index::open(repository.store(), known.root())?;
     let row = index.identity(pick.record.owner)?;
     let owner = judge.identity(pick.record.owner, row.as_ref(), lookup, origin)?;
@@ -287,8 +438,11 @@ fn judge_release(
     let release = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, places)?;
     keep_path(session, repository, &release)?;
     if is_first {
-        let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
-        reporter.note(&format!("first use of {name}: owner id:{owner}, listed by {}", known.repository()));
+        reporter.note(&first_use(session, known, pick));
+    }
+    if let Some(reason) = &release.withdrawn {
+        let (name, version) = (&pick.record.name, &pick.row.release.version);
+        reporter.warn(&format!("{name} {version} was withdrawn by its author: {reason}"));
     }
     judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
     Ok(release.entry)
@@ -305,6 +459,15 @@ fn keep_path(session: &Session, repository: &Repository, release: &Authorised) -
     }
     identity::keep_chain(repository, &release.signer, session)?;
     Ok(())
+}
+
+/// First use shows owner, distributor and date (THREATS 1.6); the judge has pinned them.
+fn first_use(session: &Session, known: &Known, pick: &Pick<'_>) -> String {
+    let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
+    let listed = pick.record.versions.iter().map(|row| row.listed).min().unwrap_or(pick.row.listed);
+    let (listed, now) = (clock::shown(listed), clock::shown(session.now()));
+    let distributor = known.repository();
+    format!("first use of {name}: owner id:{owner}, listed by {distributor} since {listed}; pinned on {now}")
 }
 
 fn content(

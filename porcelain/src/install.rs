@@ -9,13 +9,15 @@
 
 use crate::cache;
 use crate::env::{
-    Binding, Change, Difference, Environment, Installed, LockedIdentity, LockedPackage, LockedRepository,
-    Lockfile, Staged, WantedPackage, WantedText, Writer,
+    Binding, Change, Difference, Environment, Installed, Lockfile, Staged, WantedPackage, WantedText, Writer,
 };
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known, Pick};
+use crate::heads::Asked;
+use crate::locked::{self, Case};
 use crate::maintain;
+use crate::owners::{self, Changed};
 use crate::remote::{BytesFrom, Remote};
 use crate::session::Session;
 use objects::checkout;
@@ -26,6 +28,7 @@ use objects::spec::{PackageSpec, Select};
 use objects::version::{Requirement, Version};
 use plumbing::index::Index;
 use plumbing::resolve::{self, Candidate, Candidates, Chosen, IndexError, Resolution, Wanted};
+use plumbing::trust::Policy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,8 +84,8 @@ pub fn fetch_index(
     environment: &Environment,
     reporter: &dyn Reporter,
 ) -> Result<fetch::Outcome, Error> {
-    let remotes = remotes(session, environment)?;
-    let known = fetch::index(session, &remotes, environment.binding()?.repository.as_ref(), reporter)?;
+    let asked = ask(session, environment)?;
+    let (remotes, known) = asked.newest(session, environment.binding()?.repository.as_ref(), reporter)?;
     show_index(session, environment, &known)?;
     Ok(fetch::outcome(&known, &remotes))
 }
@@ -121,24 +124,12 @@ pub fn bound_repository(start: &Path) -> Result<Option<RepositoryName>, Error> {
     }
 }
 
-fn remotes(session: &Session, environment: &Environment) -> Result<Vec<Remote>, Error> {
+/// Begins to ask all sources of the environment.
+fn ask(session: &Session, environment: &Environment) -> Result<Asked, Error> {
     let mut addresses = vec![environment.binding()?.source];
     addresses.extend(environment.wanted()?.environment.sources);
-    let mut remotes = Vec::new();
-    let mut last = None;
-    for address in addresses.iter().filter(|address| !address.is_empty()) {
-        match Remote::open(session, address) {
-            Ok(remote) => remotes.push(remote),
-            Err(error) => last = Some(error),
-        }
-    }
-    match (remotes.is_empty(), last) {
-        (true, Some(error)) => Err(error),
-        (true, None) => {
-            Err(Error::usage("the environment is bound to no source", "clone one: `pkg clone SOURCE DIR`"))
-        }
-        _ => Ok(remotes),
-    }
+    addresses.retain(|address| !address.is_empty());
+    Ok(Asked::begin(session, addresses))
 }
 
 /// What is to be changed.
@@ -165,9 +156,16 @@ pub struct Options {
     pub minimal: bool,
     /// True to take pre-releases that nobody named.
     pub prereleases: bool,
+    /// True to follow names whose owner is another one now: a person's word.
+    pub accept_identity: bool,
+    /// True to refuse withdrawn versions even if the lockfile keeps them.
+    pub deny_yanked: bool,
     /// The words of the command, for the history.
     pub why: String,
 }
+
+/// A package that was chosen, and what the index says of it.
+pub(crate) type Found = (Chosen, PackageRecord, VersionRow);
 
 /// One package in a plan.
 #[derive(Clone, Debug, Serialize)]
@@ -202,12 +200,21 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Where bytes would come from.
     pub sources: Vec<String>,
+    /// Owners and signers that are others now, and are accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accepts: Vec<Changed>,
     #[serde(skip)]
     remotes: Vec<Remote>,
     #[serde(skip)]
     known: Option<Known>,
     #[serde(skip)]
-    chosen: Vec<(Chosen, PackageRecord, VersionRow)>,
+    chosen: Vec<Found>,
+    #[serde(skip)]
+    kept: Policy,
+    #[serde(skip)]
+    lock: Option<Lockfile>,
+    #[serde(skip)]
+    locked: bool,
     #[serde(skip)]
     wanted: Option<WantedText>,
     #[serde(skip)]
@@ -254,26 +261,45 @@ pub fn plan(
     let named = edit_wanted(environment, verb, &index, &mut edit)?;
     let (mut text, wanted) = edit.finish()?;
     let lock = environment.lockfile()?;
+    let kept = locked::lenient(session.policy(), options.deny_yanked || session.config().deny_yanked);
+    let case = Case { session, remotes: &remotes, known: &known, policy: &kept, reporter };
+    let locked = options.locked.then(|| case.begin(lock.as_ref())).transpose()?;
     let resolution = resolve(&index, &wanted, lock.as_ref(), verb, options)?;
     if named {
         text = write_requirements(environment, verb, &index, &resolution)?;
     }
     let chosen = look_up(&index, resolution)?;
-    if options.locked {
-        check_locked(lock.as_ref(), &chosen)?;
+    locked::marks(&chosen, &kept, reporter)?;
+    if let Some(lock) = locked {
+        case.check(lock, &chosen)?;
+    }
+    let origin = remotes.get(known.from).map_or_else(|| known.repository().to_string(), Remote::shown);
+    let accepts = owners::changed(session, &known, lock.as_ref(), &chosen, &origin)?;
+    if let Some(changed) = accepts.first().filter(|_| !options.accept_identity) {
+        return Err(changed.refusal(&origin));
     }
     let current = environment.current()?;
     let actions = actions(session, &current.packages, &chosen)?;
     let sources = remotes.iter().map(Remote::shown).collect();
     let wanted = (!matches!(verb, Verb::Update(_) | Verb::Sync)).then_some(text);
     let before = environment.edit_wanted()?.finish()?.0;
-    let edits = lock.is_none() || wanted.as_ref().is_some_and(|text| text.as_str() != before.as_str());
+    let rewrites = match &lock {
+        Some(lock) if !options.locked && actions.iter().all(|action| action.action == "keep") => {
+            locked::is_off(lock, &locked::lockfile(session, &known, &current.packages, Some(lock))?)
+        }
+        lock => lock.is_none(),
+    };
+    let edits = rewrites || wanted.as_ref().is_some_and(|text| text.as_str() != before.as_str());
     Ok(Plan {
         actions,
         sources,
+        accepts,
         remotes,
         known: Some(known),
         chosen,
+        kept,
+        lock,
+        locked: options.locked,
         wanted,
         edits,
         base,
@@ -291,10 +317,9 @@ fn index(
     let repository = environment.binding()?.repository;
     let fetched = match options.offline {
         true => Err(Error::usage("asked to stay off line", "")),
-        false => remotes(session, environment).and_then(|remotes| {
-            let known = fetch::index(session, &remotes, repository.as_ref(), reporter)?;
-            Ok((remotes, known))
-        }),
+        false => {
+            ask(session, environment).and_then(|asked| asked.newest(session, repository.as_ref(), reporter))
+        }
     };
     match (fetched, repository) {
         (Ok((remotes, known)), _) => {
@@ -519,10 +544,7 @@ fn locked(lock: Option<&Lockfile>, verb: &Verb) -> BTreeMap<PackageName, Version
         .collect()
 }
 
-fn look_up(
-    index: &Index<'_>,
-    resolution: Resolution,
-) -> Result<Vec<(Chosen, PackageRecord, VersionRow)>, Error> {
+fn look_up(index: &Index<'_>, resolution: Resolution) -> Result<Vec<Found>, Error> {
     let mut found = Vec::with_capacity(resolution.packages.len());
     for chosen in resolution.packages {
         let record = record(index, &chosen.name)?;
@@ -534,44 +556,7 @@ fn look_up(
     Ok(found)
 }
 
-fn check_locked(
-    lock: Option<&Lockfile>,
-    chosen: &[(Chosen, PackageRecord, VersionRow)],
-) -> Result<(), Error> {
-    let refuse = |what: String| Error::Refused {
-        code: "E-LOCK",
-        what,
-        hint: "run without --locked to let pkg.lock change, and review the difference".into(),
-    };
-    let lock = lock.ok_or_else(|| refuse("there is no pkg.lock".into()))?;
-    for package in &lock.packages {
-        if !chosen.iter().any(|(chosen, ..)| chosen.name == package.name) {
-            return Err(refuse(format!("pkg.lock has {}, which nothing wants", package.name)));
-        }
-    }
-    for (chosen, record, row) in chosen {
-        let locked = lock.of(&chosen.name).find(|package| !package.beside);
-        let locked = locked.ok_or_else(|| refuse(format!("pkg.lock does not have {}", chosen.name)))?;
-        let fields = [
-            ("version", locked.version == chosen.version),
-            ("channel", locked.channel == chosen.channel),
-            ("owner", locked.owner == record.owner),
-            ("entry", locked.entry == row.entry),
-            ("tree", locked.tree == row.release.tree),
-            ("signer", locked.signer == row.signer),
-        ];
-        if let Some((field, _)) = fields.iter().find(|(_, same)| !same) {
-            return Err(refuse(format!("the {field} of {} in pkg.lock is not what was signed", chosen.name)));
-        }
-    }
-    Ok(())
-}
-
-fn actions(
-    session: &Session,
-    before: &[Installed],
-    chosen: &[(Chosen, PackageRecord, VersionRow)],
-) -> Result<Vec<Action>, Error> {
+fn actions(session: &Session, before: &[Installed], chosen: &[Found]) -> Result<Vec<Action>, Error> {
     let mut actions = Vec::new();
     for (chosen, record, row) in chosen {
         let old = before.iter().find(|installed| installed.name == chosen.name && !installed.beside);
@@ -639,9 +624,14 @@ pub fn apply(
     let known = plan.known.as_ref().expect("a plan is made from an index");
     let before = environment.current()?;
     let keeps = |row: &VersionRow| before.packages.iter().any(|old| old.entry == row.entry);
-    let fresh: Vec<&(Chosen, PackageRecord, VersionRow)> =
-        plan.chosen.iter().filter(|(_, _, row)| !keeps(row)).collect();
-    let picks: Vec<Pick<'_>> = fresh.iter().map(|(_, record, row)| Pick { record, row }).collect();
+    let fresh: Vec<&Found> = plan.chosen.iter().filter(|(_, _, row)| !keeps(row)).collect();
+    let is_locked = |row: &VersionRow| {
+        plan.lock.iter().flat_map(|lock| &lock.packages).any(|locked| locked.entry == row.entry)
+    };
+    let policy = |row| if is_locked(row) { &plan.kept } else { session.policy() };
+    let picks: Vec<Pick<'_>> =
+        fresh.iter().map(|(_, record, row)| Pick { record, row, policy: policy(row) }).collect();
+    owners::accept(session, known, &plan.accepts)?;
     let had = fetch::releases(session, &plan.remotes, known, &picks, reporter)?;
     maintain::tidy(session, session.store()?);
     let trees: Vec<_> = plan.chosen.iter().map(|(_, _, row)| row.release.tree).collect();
@@ -654,7 +644,10 @@ pub fn apply(
     let installed = installed(&plan, &signer_n);
     materialise(session, &writer, &installed, reporter)?;
     let mut change = Change::of_packages(plan.base, installed, plan.why.clone(), session.now());
-    change.lockfile = Some(lockfile(session, known, &change.packages)?);
+    change.lockfile = match plan.locked {
+        true => None,
+        false => Some(locked::lockfile(session, known, &change.packages, plan.lock.as_ref())?),
+    };
     change.wanted = plan.wanted;
     change.relink = fresh.iter().map(|(chosen, ..)| chosen.name.clone()).collect();
     let generation = writer.switch(change)?;
@@ -668,7 +661,7 @@ pub fn apply(
 }
 
 fn installed(plan: &Plan, signer_n: &BTreeMap<objects::id::StatementId, u64>) -> Vec<Installed> {
-    let row = |(chosen, record, row): &(Chosen, PackageRecord, VersionRow)| Installed {
+    let row = |(chosen, record, row): &Found| Installed {
         name: chosen.name.clone(),
         version: chosen.version.clone(),
         channel: chosen.channel.clone(),
@@ -719,40 +712,6 @@ fn materialise(
         staged.push((place, package));
     }
     Ok(writer.materialise(staged)?)
-}
-
-fn lockfile(session: &Session, known: &Known, packages: &[Installed]) -> Result<Lockfile, Error> {
-    let index = &known.accepted.index;
-    let RepositoryName { owner, name } = index.repository.clone();
-    let repositories = vec![LockedRepository { owner, name, index_n: index.n, index: index.id() }];
-    let mut identities = vec![LockedIdentity {
-        id: owner,
-        n: known.accepted.owner.head().n,
-        head: known.accepted.owner.head().id(),
-    }];
-    let opened = Index::open(session.store()?.store(), known.root())?;
-    let mut rows = Vec::new();
-    for package in packages {
-        if package.owner != owner
-            && let Some(row) = opened.identity(package.owner)?
-            && !identities.iter().any(|identity| identity.id == package.owner)
-        {
-            identities.push(LockedIdentity { id: package.owner, n: row.n, head: row.document });
-        }
-        rows.push(LockedPackage {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            channel: package.channel.clone(),
-            owner: package.owner,
-            entry: package.entry,
-            tree: package.tree,
-            signer: package.signer,
-            signer_n: package.signer_n,
-            grants: Vec::new(),
-            beside: package.beside,
-        });
-    }
-    Ok(Lockfile::new(repositories, identities, rows))
 }
 
 /// What a comparison of an installed package with its release found.

@@ -17,14 +17,17 @@ pub mod env;
 pub mod error;
 pub mod event;
 pub mod fetch;
+mod heads;
 pub mod identity;
 pub mod inspect;
 pub mod install;
 mod ledger;
+mod locked;
 mod log;
 pub mod maintain;
 pub mod manifest;
 pub mod mirror;
+mod owners;
 pub mod plumb;
 pub mod process;
 pub mod publish;
@@ -38,6 +41,7 @@ pub mod session;
 pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trust;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;

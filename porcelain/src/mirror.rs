@@ -16,6 +16,7 @@ use objects::disk;
 use objects::id::{PackId, StatementId, TreeId};
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::repository::Repository;
+use objects::signed::Envelope;
 use plumbing::index::Index;
 use plumbing::sync::{self, Source, Wanted};
 use plumbing::trust::{Accepted, Judge, Statements};
@@ -224,25 +225,42 @@ impl Copy<'_> {
 
     /// Copies a statement and all before it that are not here yet.
     fn chain(&mut self, id: StatementId) -> Result<(), Error> {
-        let (mut next, mut missing) = (Some(id), Vec::new());
-        while let Some(id) = next {
-            if self.repository.statements().try_find(id)?.is_some() {
-                break;
-            }
-            let envelope = self.lookup.find(id)?;
-            let envelope = envelope.ok_or_else(|| {
-                Error::not_found(format!("statement {id}"), "the source is incomplete: try another")
-            })?;
-            next = plumbing::sync::serve::previous(&envelope);
-            missing.push(envelope);
+        let (missing, lost) = self.missing(id)?;
+        if let Some(id) = lost {
+            let hint = "the source is incomplete: try another";
+            return Err(Error::not_found(format!("statement {id}"), hint));
         }
         // Oldest first: a chain that was cut off by a crash is completed from where it ends.
         Ok(self.repository.statements().insert_all(missing.iter().rev())?)
     }
 
+    /// Copies the indexes that this one grew from, as far as the source has them: whoever knows an older
+    /// one has to find the way there.
+    fn index_history(&mut self, index: &objects::claim::Index) -> Result<(), Error> {
+        let Some(id) = index.prev else { return Ok(()) };
+        let (missing, _) = self.missing(id)?;
+        Ok(self.repository.statements().insert_all(missing.iter().rev())?)
+    }
+
+    /// What is not here of the chain that ends with `id`, newest first, and the statement that the source
+    /// does not have either, if there is one.
+    fn missing(&self, id: StatementId) -> Result<(Vec<Envelope>, Option<StatementId>), Error> {
+        let (mut next, mut missing) = (Some(id), Vec::new());
+        while let Some(id) = next {
+            if self.repository.statements().try_find(id)?.is_some() {
+                break;
+            }
+            let Some(envelope) = self.lookup.find(id)? else { return Ok((missing, Some(id))) };
+            next = plumbing::sync::serve::previous(&envelope);
+            missing.push(envelope);
+        }
+        Ok((missing, None))
+    }
+
     fn heads(&mut self, accepted: &Accepted) -> Result<(), Error> {
         identity::keep_chain(self.repository, &accepted.owner, self.session)?;
         self.repository.statements().insert(accepted.index.envelope())?;
+        self.index_history(&accepted.index)?;
         self.edit(index_ref(&accepted.index.repository), accepted.index.id())
     }
 

@@ -1,5 +1,6 @@
 //! Remotes: from an address somebody typed to a source of objects and statements.
 
+use crate::config::Net;
 use crate::error::Error;
 use crate::session::Session;
 use objects::id::{StatementId, TreeId};
@@ -52,10 +53,15 @@ impl Remote {
     /// # Errors
     /// If the address is malformed, or nothing answers there.
     pub fn open(session: &Session, address: &str) -> Result<Remote, Error> {
-        Remote::open_address(session, Address::parse(address)?)
+        Remote::open_by(&session.config().net, address)
     }
 
-    fn open_address(session: &Session, address: Address) -> Result<Remote, Error> {
+    /// The same by settings alone, for a thread of its own.
+    pub(crate) fn open_by(net: &Net, address: &str) -> Result<Remote, Error> {
+        Remote::open_address(net, Address::parse(address)?)
+    }
+
+    fn open_address(net: &Net, address: Address) -> Result<Remote, Error> {
         let meter = Meter::new();
         let mut early = None;
         let source: Box<dyn Source> = match &address {
@@ -67,17 +73,17 @@ impl Remote {
             }
             #[cfg(feature = "net")]
             Address::Http(url) => {
-                let (source, summary) = open_web(session, url, &meter)?;
+                let (source, summary) = open_web(net, url, &meter)?;
                 early = summary;
                 source
             }
             #[cfg(feature = "net")]
             Address::Iroh(ticket) => {
-                Box::new(Peer::new(Box::new(Metered::new(open_iroh(session, ticket)?, meter.clone()))))
+                Box::new(Peer::new(Box::new(Metered::new(open_iroh(net, ticket)?, meter.clone()))))
             }
             #[cfg(not(feature = "net"))]
             other => {
-                let _ = session;
+                let _ = net;
                 return Err(Error::usage(
                     format!("{other} needs the network"),
                     "this program was built without it",
@@ -100,6 +106,16 @@ impl Remote {
             }
             other => other.reveal(),
         }
+    }
+
+    /// Its summary, which is kept for the next who asks.
+    ///
+    /// # Errors
+    /// As those of its source.
+    pub(crate) fn learn(&self) -> Result<Summary, SyncError> {
+        let summary = self.advertise()?;
+        *self.early.lock().unwrap_or_else(PoisonError::into_inner) = Some(summary.clone());
+        Ok(summary)
     }
 
     /// What came from it so far.
@@ -153,12 +169,12 @@ fn open_folder(path: &Path) -> Result<Folder, Error> {
 
 #[cfg(feature = "net")]
 fn open_web(
-    session: &Session,
+    net: &Net,
     url: &plumbing::transport::address::WebUrl,
     meter: &Arc<Meter>,
 ) -> Result<(Box<dyn Source>, Option<Summary>), Error> {
     use plumbing::transport::http::{Http, Options};
-    let ca_pem = match &session.config().net.ca_file {
+    let ca_pem = match &net.ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|e| objects::disk::Error::new("read", path, e))?),
         None => None,
     };
@@ -175,9 +191,9 @@ fn open_web(
 }
 
 #[cfg(feature = "net")]
-fn open_iroh(session: &Session, ticket: &str) -> Result<plumbing::transport::iroh::IrohWire, Error> {
+fn open_iroh(net: &Net, ticket: &str) -> Result<plumbing::transport::iroh::IrohWire, Error> {
     use plumbing::transport::iroh::{IrohWire, Options};
-    let relays = session.config().net.parse_relays()?;
+    let relays = net.parse_relays()?;
     Ok(IrohWire::open(ticket, Options { relays, ..Options::default() })?)
 }
 

@@ -33,6 +33,12 @@ struct How {
     /// Take pre-releases too
     #[arg(long)]
     pre: bool,
+    /// Follow names that belong to somebody else now; find out why first
+    #[arg(long, conflicts_with = "locked")]
+    accept_identity: bool,
+    /// Refuse withdrawn versions even if pkg.lock keeps them
+    #[arg(long)]
+    deny_yanked: bool,
 }
 
 impl How {
@@ -43,6 +49,8 @@ impl How {
             locked: self.locked,
             minimal: self.minimal,
             prereleases: self.pre,
+            accept_identity: self.accept_identity,
+            deny_yanked: self.deny_yanked,
             why,
         };
         let plan = install::plan(&context.session, &environment, &verb, &options, &context.screen)?;
@@ -117,6 +125,7 @@ fn show_plan(context: &Context, plan: &Plan, as_data: bool) -> Result<(), Error>
             ui::bytes(action.size)
         ));
     }
+    plan.accepts.iter().for_each(|changed| say(format!("  accept    {}", changed.said())));
     let changes = plan.changes().count() as u64;
     if changes == 0 {
         say("  nothing to change".into());

@@ -13,6 +13,7 @@ mod push;
 #[cfg(feature = "net")]
 mod serve;
 mod similar;
+mod trust;
 
 use crate::ui;
 use crate::ui::progress::Screen;
@@ -105,6 +106,8 @@ enum Command {
     Archive(inspect::Archive),
     #[command(subcommand)]
     Id(identity::Id),
+    #[command(subcommand)]
+    Trust(trust::Trust),
     #[command(subcommand)]
     Bundle(bundle::Bundle),
     Fsck(maintain::Fsck),
@@ -220,6 +223,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Checkout(args) => args.run(context),
         Command::Archive(args) => args.run(context),
         Command::Id(args) => args.run(context),
+        Command::Trust(args) => return args.run(context),
         Command::Bundle(args) => args.run(context),
         Command::Fsck(args) => return args.run(context),
         Command::Gc(args) => args.run(context),

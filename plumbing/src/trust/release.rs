@@ -22,6 +22,8 @@ pub struct Authorised {
     pub signer: Chain,
     /// The grants from the owner to the signer; none if the owner signed.
     pub path: Vec<Step>,
+    /// Why its author or owner withdrew it, if the policy takes it all the same.
+    pub withdrawn: Option<String>,
 }
 
 /// How a name stands on this machine.
@@ -123,10 +125,10 @@ impl Judge<'_> {
         let path = path::of_entry(self, owner, &entry, &log, when, places)?;
         self.agrees(&entry, row, &log, origin)?;
         let withdrawn = self.withdrawn(record, row, owner, &log, places)?;
-        self.allowed(accepted, &entry, row, withdrawn, origin)?;
+        self.allowed(accepted, &entry, row, withdrawn.as_deref(), origin)?;
         self.pin(accepted, record)?;
         self.state.note_time(entry.created)?;
-        Ok(Authorised { entry: Trusted(entry), signer, path })
+        Ok(Authorised { entry: Trusted(entry), signer, path, withdrawn })
     }
 
     fn signer(&self, id: IdentityId, owner: &Chain, places: Places<'_>) -> Result<Chain, Error> {
@@ -185,7 +187,7 @@ impl Judge<'_> {
         accepted: &Accepted,
         entry: &Verified<Entry>,
         row: &VersionRow,
-        withdrawn: Option<String>,
+        withdrawn: Option<&str>,
         origin: &str,
     ) -> Result<(), Error> {
         let refusal = |why| Error::Policy { at: At::new(16, Kind::Entry, entry.id(), origin), why };

@@ -9,4 +9,5 @@ mod recovery;
 mod release;
 mod repository;
 mod state;
+mod word;
 mod world;

@@ -22,6 +22,7 @@
 //! tree = "blake3:…"
 //! signer = "id:…"
 //! signer-n = 3
+//! grants = ["blake3:…"]    # the path from the owner to the signer, if they are two
 //! ```
 //!
 //! Promises: the same choice is the same text, whatever the order it came in; a text that is read
@@ -32,7 +33,7 @@
 use super::error::Error;
 use super::layout::try_read_text;
 use super::text::{self, identity_text, quoted};
-use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
+use objects::id::{GrantId, IdentityId, StatementId, TreeId};
 use objects::name::PackageName;
 use objects::version::{Channel, Version};
 use serde::Deserialize;
@@ -114,7 +115,7 @@ pub struct LockedPackage {
     pub signer_n: u64,
     /// The grants from the owner to the signer; none if the owner signed.
     #[serde(default)]
-    pub grants: Vec<ObjectId>,
+    pub grants: Vec<GrantId>,
     /// True if it stands beside the default version (O9).
     #[serde(default)]
     pub beside: bool,

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use crate::archive::build::{self, file, folder as folder_item, link, program};
-use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
+use objects::id::{GrantId, IdentityId, ObjectId, StatementId, TreeId};
 use objects::key::Signer as _;
 use objects::release::Sha256;
 use objects::testing::{Author, memory, smoke};
@@ -137,7 +137,7 @@ fn locked() -> Lockfile {
         tree,
         signer: owner,
         signer_n: 3,
-        grants: vec![id("grant")],
+        grants: vec![GrantId::new(id("grant"))],
         beside: true,
     };
     let repository =

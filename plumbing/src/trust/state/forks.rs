@@ -4,13 +4,15 @@
 //! number on; of indexes only the two themselves are, since a distributor can do no more than
 //! hide, and the next honest index has to heal the line by itself.
 
-use super::{Head, Line, Sql, State, bytes, integer, number, positions, seconds, set_head};
+use super::{Head, Line, Log, Sql, State, bytes, head, integer, number, positions, seconds, set_head};
 use crate::trust::database::Error;
-use objects::id::StatementId;
+use objects::claim::Repository;
+use objects::id::{IdentityId, StatementId};
 use objects::signed::Envelope;
 use objects::time::Timestamp;
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::fmt;
 
 /// Most pairs kept of one line: more prove nothing more, and a thief could fill the disk.
 const PAIRS_MAX: i64 = 16;
@@ -18,6 +20,12 @@ const PAIRS_MAX: i64 = 16;
 /// A piece of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForkId(i64);
+
+impl fmt::Display for ForkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Two statements by one signer with one number, of which neither is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +52,38 @@ pub struct Fork {
     pub seen: Timestamp,
     /// Which of the two a person chose to keep.
     pub kept: Option<StatementId>,
+}
+
+impl Fork {
+    /// The line both are of; None if this version knows no such kind.
+    pub fn of_line(&self) -> Option<Line> {
+        let id = |text: &str| text.parse::<IdentityId>().ok();
+        let mut parts = self.line.splitn(3, '/');
+        let first = id(parts.next()?)?;
+        match (self.kind.as_str(), parts.next(), parts.next()) {
+            ("identity", None, None) => Some(Line::Identity(first)),
+            ("grants", None, None) => Some(Line::Grants(first)),
+            ("index", Some(_), _) => {
+                let name = self.line.split_once('/')?.1.to_owned();
+                Some(Line::Index(Repository { owner: first, name }))
+            }
+            ("log", Some(signer), Some(name)) => {
+                Some(Line::Log(Log { owner: first, signer: id(signer)?, name: name.parse().ok()? }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Who signed both: the signer of a log, else the identity that the line begins with.
+    pub fn signer(&self) -> Option<IdentityId> {
+        let place = usize::from(self.kind == "log");
+        self.line.split('/').nth(place)?.parse().ok()
+    }
+
+    /// True if a person chose, and not `id`, which is one of the two.
+    pub fn gave_up(&self, id: StatementId) -> bool {
+        self.kept.is_some_and(|kept| kept != id) && (id == self.ours || id == self.theirs)
+    }
 }
 
 /// Two statements with one number, as they were met.
@@ -88,16 +128,17 @@ impl State {
         Ok(n.map(number))
     }
 
-    /// True if `id` is one of a pair of which no person has chosen.
+    /// True if `id` is one of a pair of which no person has chosen, or the one that was given up.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn is_forked(&self, id: StatementId) -> Result<bool, Error> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM forks WHERE kept IS NULL AND (ours = ?1 OR theirs = ?1))";
+        let sql = "SELECT EXISTS (SELECT 1 FROM forks
+            WHERE (ours = ?1 OR theirs = ?1) AND (kept IS NULL OR kept <> ?1))";
         self.database.read("read", |view| view.query_row(sql, [bytes(id)], |row| row.get(0)))
     }
 
-    /// Keeps two statements as evidence.
+    /// Keeps two statements as evidence, once, whichever of them was met first.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -106,7 +147,7 @@ impl State {
         self.database.write("write", |tx| {
             let count = "SELECT count(*) FROM forks WHERE kind = ?1 AND line = ?2";
             let pairs: i64 = tx.query_row(count, params![kind, line], |row| row.get(0))?;
-            if pairs >= PAIRS_MAX {
+            if pairs >= PAIRS_MAX || is_kept(tx, pair)? {
                 return Ok(());
             }
             let sql = "INSERT OR IGNORE INTO forks
@@ -136,8 +177,9 @@ impl State {
     }
 
     /// Takes a person's word for which branch of `line` holds. If it is not the one this machine
-    /// followed, the head gives way to it: the only case in which one does. False if the evidence
-    /// is not of this line, or `keep` is neither of its two.
+    /// followed, the head gives way to it: the only case in which one does. If the head has not come
+    /// that far, it is moved there, so that nothing that grew from the other one is followed. False if
+    /// the evidence is not of this line, or `keep` is neither of its two.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -150,11 +192,21 @@ impl State {
             };
             if keep == fork.theirs {
                 give_way(tx, line, &fork)?;
+            } else if head(tx, line)?.is_none_or(|head| head.n < fork.n) {
+                set_head(tx, line, Head { n: fork.n, id: fork.ours }, &fork.ours_envelope)?;
             }
             tx.execute("UPDATE forks SET kept = ?2 WHERE id = ?1", params![id.0, bytes(keep)])?;
             Ok(true)
         })
     }
+}
+
+/// True if the two are kept already, in either order.
+fn is_kept(tx: &Connection, pair: &Sighting<'_>) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM forks WHERE kind = ?1 AND line = ?2
+        AND ((ours = ?3 AND theirs = ?4) OR (ours = ?4 AND theirs = ?3)))";
+    let (ours, theirs) = (bytes(pair.ours.id()), bytes(pair.theirs.id()));
+    tx.query_row(sql, params![pair.line.kind(), pair.line.key(), ours, theirs], |row| row.get(0))
 }
 
 /// Puts the line's head to the branch of `fork.theirs`.

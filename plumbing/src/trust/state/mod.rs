@@ -10,6 +10,7 @@
 //! clock         last known time                            forks    two statements with one number
 //! ```
 
+mod copy;
 mod forks;
 mod pins;
 mod positions;

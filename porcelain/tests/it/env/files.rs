@@ -2,7 +2,7 @@
 
 use super::support::{World, id, lockfile, now, package, packages};
 use objects::claim::Repository;
-use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
+use objects::id::{GrantId, IdentityId, ObjectId, StatementId, TreeId};
 use objects::version::Version;
 use porcelain::env::{
     Binding, Environment, Error, LockedIdentity, LockedPackage, LockedRepository, Lockfile, WantedPackage,
@@ -249,7 +249,7 @@ fn a_lockfile_is_stable_text() {
         beside: false,
     };
     let rows = vec![
-        row("zoo", "1.0.0", "release", vec![ObjectId::from_bytes([5; 32])]),
+        row("zoo", "1.0.0", "release", vec![GrantId::new(ObjectId::from_bytes([5; 32]))]),
         row("acme/web", "1.10.0", "nightly", vec![]),
     ];
     let repository = LockedRepository { owner, name: "main".to_owned(), index_n: 12, index: statement };
@@ -344,7 +344,7 @@ fn rows() -> impl Strategy<Value = LockedPackage> {
             tree: TreeId::new(ObjectId::from_bytes(tree)),
             signer: IdentityId::new(ObjectId::from_bytes(signer)),
             signer_n: u64::from(n),
-            grants: grants.into_iter().map(ObjectId::from_bytes).collect(),
+            grants: grants.into_iter().map(|bytes| GrantId::new(ObjectId::from_bytes(bytes))).collect(),
             beside,
         },
     )
