@@ -12,6 +12,7 @@ mod publish;
 mod push;
 #[cfg(feature = "net")]
 mod serve;
+mod sign;
 mod similar;
 
 use crate::ui;
@@ -105,6 +106,7 @@ enum Command {
     Archive(inspect::Archive),
     #[command(subcommand)]
     Id(identity::Id),
+    Sign(sign::Sign),
     #[command(subcommand)]
     Bundle(bundle::Bundle),
     Fsck(maintain::Fsck),
@@ -220,6 +222,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Checkout(args) => args.run(context),
         Command::Archive(args) => args.run(context),
         Command::Id(args) => args.run(context),
+        Command::Sign(args) => args.run(context),
         Command::Bundle(args) => args.run(context),
         Command::Fsck(args) => return args.run(context),
         Command::Gc(args) => args.run(context),
