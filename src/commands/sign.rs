@@ -30,7 +30,8 @@ impl Sign {
         let read = self.files.iter().map(|file| identity::read_file(session, file));
         let read = read.collect::<Result<Vec<_>, _>>()?;
         if self.show {
-            return Ok(show(context, &read));
+            show(context, &read);
+            return Ok(());
         }
         let mut signed = Vec::new();
         for read in &read {

@@ -215,8 +215,9 @@ pub fn ungrant(session: &Session, own: &Own, which: &str, options: &Options) -> 
     let chain = chain(session, own.id)?;
     let last = newest(session, &chain)?;
     let mut document = next(session, &chain, last.as_ref());
-    let fits = matching(session, own.id, which)?;
-    let (ends, stay): (Vec<Grant>, Vec<Grant>) = document.grants.into_iter().partition(|grant| fits(grant));
+    let which_ones = Which::read(session, which)?;
+    let (ends, stay): (Vec<Grant>, Vec<Grant>) =
+        document.grants.into_iter().partition(|grant| which_ones.fits(grant, own.id));
     if ends.is_empty() {
         return Err(Error::not_found(
             format!("a grant of {} that fits {which}", own.name),
@@ -243,18 +244,27 @@ fn receiver_checkpoint(
     checkpoint::make(session, &wanted)
 }
 
-/// Which grants a user means: those to an identity, or the one whose id begins so.
-fn matching(
-    session: &Session,
-    issuer: IdentityId,
-    which: &str,
-) -> Result<Box<dyn Fn(&Grant) -> bool>, Error> {
-    match super::look::find(session, which) {
-        Ok(who) => Ok(Box::new(move |grant| grant.to == who)),
-        Err(error) => match which.parse::<Prefix>() {
-            Ok(prefix) => Ok(Box::new(move |grant| prefix.matches(&grant.id(issuer).object()))),
-            Err(_) => Err(error),
-        },
+/// Which grants a user means.
+enum Which {
+    /// All to this identity.
+    To(IdentityId),
+    /// The one whose id begins so.
+    Begins(Prefix),
+}
+
+impl Which {
+    fn read(session: &Session, text: &str) -> Result<Which, Error> {
+        match super::look::find(session, text) {
+            Ok(who) => Ok(Which::To(who)),
+            Err(error) => Ok(Which::Begins(text.parse().map_err(|_| error)?)),
+        }
+    }
+
+    fn fits(&self, grant: &Grant, issuer: IdentityId) -> bool {
+        match self {
+            Which::To(who) => grant.to == *who,
+            Which::Begins(prefix) => prefix.matches(&grant.id(issuer).object()),
+        }
     }
 }
 

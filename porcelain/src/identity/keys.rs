@@ -93,14 +93,13 @@ impl<'a> Ring<'a> {
         let keyring = self.session.keyring()?;
         let names = std::iter::once(base.to_owned()).chain((2u32..).map(|n| format!("{base}-{n}")));
         for file in names {
-            let secret = if self.files.contains(&file) {
-                let registered = self.known.iter().find(|held| held.file == file);
-                if registered.is_some_and(|held| is_used(&held.key)) {
-                    continue;
-                }
-                keyring.load(&file, &mut || self.session.ask(&file))?
-            } else {
-                keyring.create(&file, passphrase)?
+            let is_taken = |held: &HeldKey| held.file == file && is_used(&held.key);
+            if self.known.iter().any(is_taken) {
+                continue; // even if its file is gone: it may come back from a backup
+            }
+            let secret = match self.files.contains(&file) {
+                true => keyring.load(&file, &mut || self.session.ask(&file))?,
+                false => keyring.create(&file, passphrase)?,
             };
             if is_used(&secret.public()) {
                 continue;

@@ -30,6 +30,15 @@ use std::path::{Path, PathBuf};
 
 const ENDING: &str = "pending";
 
+/// Which of the roles that would do are used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The first: a change that is made here says in whose name.
+    First,
+    /// The first of which a key is here: whoever signs a file was shown it.
+    Any,
+}
+
 /// Signatures that are still needed: so many, by any of these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Need {
@@ -104,7 +113,7 @@ pub(super) fn settle(
     if let Some(earlier) = read_waiting(session, &subject)? {
         subject.envelope = merge(&subject.envelope, &earlier)?;
     }
-    add_signatures(session, ring, &mut subject)?;
+    add_signatures(session, ring, &mut subject, Reach::First)?;
     if subject.is_complete() {
         take(session, ring, &subject)?;
         return Ok((subject, None));
@@ -118,8 +127,9 @@ fn add_signatures(
     session: &Session,
     ring: &mut Ring<'_>,
     subject: &mut Subject,
+    reach: Reach,
 ) -> Result<Vec<HeldKey>, Error> {
-    let able = able(ring, subject)?;
+    let able = able(ring, subject, reach)?;
     if !able.is_empty() {
         check_number(session, subject)?;
     }
@@ -134,24 +144,22 @@ fn add_signatures(
 
 /// The keys here that can give what is missing: of each office as many as it needs, of the first of its
 /// roles that has any here.
-fn able(ring: &mut Ring<'_>, subject: &Subject) -> Result<Vec<HeldKey>, Error> {
+fn able(ring: &mut Ring<'_>, subject: &Subject, reach: Reach) -> Result<Vec<HeldKey>, Error> {
     let mut signed = signed_by(&subject.envelope);
     let mut able: Vec<HeldKey> = Vec::new();
     for office in &subject.offices {
-        let count = |role: &objects::identity::Role, signed: &std::collections::BTreeSet<PublicKey>| {
-            role.keys().iter().filter(|key| signed.contains(key)).count()
-        };
-        if office.roles.iter().any(|(_, role)| count(role, &signed) >= role.threshold()) {
+        if office.need(&signed).is_none() {
             continue;
         }
         for (_, role) in &office.roles {
+            let has = role.keys().iter().filter(|key| signed.contains(key)).count();
             let mut held = ring.held(role.keys())?;
             held.retain(|held| !signed.contains(&held.key));
-            held.truncate(role.threshold().saturating_sub(count(role, &signed)));
+            held.truncate(role.threshold().saturating_sub(has));
             signed.extend(held.iter().map(|held| held.key));
-            let found = !held.is_empty();
+            let is_found = !held.is_empty();
             able.extend(held);
-            if found {
+            if is_found || reach == Reach::First {
                 break;
             }
         }
@@ -275,7 +283,8 @@ pub(super) fn entry(
         Some(waiting) => {
             let file = waiting.file.display();
             let what = format!("entry {} of {} waits for {}", entry.seq, entry.name, missing(&waiting.needs));
-            let hint = format!("let others `pkg sign` {file}, `pkg id apply` it here, then publish again");
+            let hint =
+                format!("`pkg sign {file}` where other keys are, `pkg id apply` it here, then publish again");
             Err(Error::Refused { code: "E-SIG", what, hint })
         }
     }
@@ -323,7 +332,7 @@ fn single(path: &Path) -> Result<Envelope, Error> {
 /// If it is malformed, of another kind, or does not follow what this machine knows.
 pub fn read_file(session: &Session, path: &Path) -> Result<Read, Error> {
     let subject = Subject::read(session, single(path)?)?;
-    let held = able(&mut Ring::new(session)?, &subject)?;
+    let held = able(&mut Ring::new(session)?, &subject, Reach::Any)?;
     Ok(Read {
         file: path.to_owned(),
         statement: subject.id(),
@@ -348,7 +357,7 @@ pub fn sign_file(session: &Session, path: &Path, shown: StatementId) -> Result<S
         return Err(Error::conflict(format!("{} changed meanwhile", path.display()), "look at it again"));
     }
     let was_complete = subject.is_complete();
-    let added = add_signatures(session, &mut ring, &mut subject)?;
+    let added = add_signatures(session, &mut ring, &mut subject, Reach::Any)?;
     if added.is_empty() && !was_complete {
         let needs = subject.needs();
         let keys: Vec<String> = needs.iter().flat_map(|need| &need.of).map(ToString::to_string).collect();

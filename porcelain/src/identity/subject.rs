@@ -116,7 +116,8 @@ impl Office {
         Office { roles: vec![(name, role.clone())] }
     }
 
-    fn need(&self, signed: &BTreeSet<PublicKey>) -> Option<Need> {
+    /// What is still needed once these have signed; None if nothing.
+    pub(super) fn need(&self, signed: &BTreeSet<PublicKey>) -> Option<Need> {
         let count = |role: &Role| role.keys().iter().filter(|key| signed.contains(key)).count();
         if self.roles.iter().any(|(_, role)| count(role) >= role.threshold()) {
             return None;

@@ -91,11 +91,13 @@ fn show(context: &Context, changed: &Changed, first: Option<String>) {
     if context.json {
         return ui::json(changed);
     }
+    // Who makes the one key of a name knows where it is.
+    let is_plain = first.is_some() && changed.keys.len() == 1;
     match first {
         Some(first) => ui::line(first),
         None => lines(&changed.says),
     }
-    for held in &changed.keys {
+    for held in changed.keys.iter().filter(|_| !is_plain) {
         let path = context.session.home().join("keys").join(format!("{}.key", held.file));
         context.note(format!("new key {} in {}", held.key, path.display()));
     }
