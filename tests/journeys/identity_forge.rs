@@ -147,10 +147,11 @@ fn meets(
     fs::rename(repo, &aside).unwrap();
     copy(&aside, repo);
     forge(Forger::at(repo, key));
-    let before = content(&bob.here("pkgs"));
+    let pkgs = || bob.here("pkgs").exists().then(|| content(&bob.here("pkgs")));
+    let before = pkgs();
     let run = bob.run(["add", spec, "--json"]);
     let failure = run.failure();
-    assert_eq!(content(&bob.here("pkgs")), before, "{run:?}");
+    assert_eq!(pkgs(), before, "{run:?}");
     fs::remove_dir_all(repo).unwrap();
     fs::rename(&aside, repo).unwrap();
     failure.code
@@ -280,8 +281,9 @@ fn one_stolen_key_of_three_changes_nothing() {
         });
     };
     assert_eq!(meets(&world, &repo, &reader("eve"), "hello#6.6.6", release, stolen()), "E-SIG");
+    let fay = world.user("fay").clone_of(text(&repo), "work-fay"); // has installed nothing yet
     let transfer = |forger: Forger| forger.show_entry(|_| Action::Transfer { to: forger.owner() });
-    assert_eq!(meets(&world, &repo, &reader("fay"), "hello#1.0.0", transfer, stolen()), "E-SIG");
+    assert_eq!(meets(&world, &repo, &fay, "hello#1.0.0", transfer, stolen()), "E-SIG");
     let grants = |forger: Forger| grant_oneself(&forger, &mine());
     let code = meets(&world, &repo, &reader("gil"), "hello#6.6.6", grants, stolen());
     assert!(["E-SIG", "E-SCOPE"].contains(&code.as_str()), "{code}");
