@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn times_are_read_as_people_write_them() {
         let now = Timestamp::new(1_000).unwrap();
-        let read = |text| parse(text, now).ok().map(Timestamp::seconds);
+        let read = |text: &str| parse(text, now).ok().map(Timestamp::seconds);
         assert_eq!(read("1h"), Some(4_600));
         assert_eq!(read("2026-01-01"), Some(1_767_225_600));
         assert_eq!(read("2026-01-01T00:00:01Z"), Some(1_767_225_601));

@@ -1,5 +1,7 @@
 //! What this machine has signed, so that it never signs another thing under the same number.
 //!
+//! A line is a package's log, the indexes of a repository, the documents or the grants of an identity.
+//!
 //! Promises: heads only grow; they are on disk before the statement can be seen (REL-042, REL-043).
 
 use crate::error::Error;

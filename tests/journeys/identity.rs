@@ -193,6 +193,23 @@ fn a_root_key_elsewhere_signs_a_file() {
     assert_eq!(ada.yes(["id", "log"])[0]["by"], "root");
 }
 
+/// Keys behind a passphrase are opened when they have to sign, and new ones can have one too.
+#[test]
+fn keys_with_a_passphrase_change_with_it_only() {
+    let world = World::new();
+    let ada = world.user("ada");
+    let knowing = ada.with("PKG_PASSPHRASE", "open sesame");
+    knowing.ok(["id", "new", "ada", "--encrypt"]);
+    ada.ok(["id", "show"]);
+    ada.no(["id", "rotate"], "E-KEYPERM");
+    assert_eq!(ada.yes(["id", "show"])["n"], 0);
+    knowing.ok(["id", "rotate", "--encrypt"]);
+    ada.no(["id", "rotate"], "E-KEYPERM");
+    knowing.ok(["id", "rotate"]); // signed with the old key, for one that is open
+    ada.ok(["id", "rotate"]);
+    assert_eq!(ada.yes(["id", "verify"])["documents"], 4);
+}
+
 /// REL-043: while one statement waits, no second one is signed under its number; one that was given up
 /// frees it. A file that is damaged or of another kind is refused.
 #[test]
@@ -235,14 +252,17 @@ fn grants_are_given_and_ended() {
         "acme/*",
         "hello",
         "--until",
-        "1h",
+        "2099-01-01",
         "--actions",
         "release",
         "--to",
         text(&repo),
     ]);
     let grant = given["grant"].as_str().unwrap().trim_start_matches("blake3:").to_owned();
-    ada.no(["id", "grant", &id, "acme/*", "hello", "--until", "1h", "--actions", "release"], "E-CONFLICT");
+    ada.no(
+        ["id", "grant", &id, "acme/*", "hello", "--until", "2099-01-01", "--actions", "release"],
+        "E-CONFLICT",
+    );
     ada.no(["id", "grant", &id, "x", "--until", "2001-01-01"], "E-USAGE");
     ada.no(["id", "grant", "nobody", "x"], "E-NOTFOUND");
     let listed = ada.yes(["id", "grants"]);

@@ -224,6 +224,37 @@ fn forged_successors_are_refused() {
     assert_eq!(bob.installed()["hello"], "1.1.0", "the honest successor is followed");
 }
 
+/// A stranger's file makes nobody sign what would not stand: another kind of statement, another identity's,
+/// a document that takes back a withdrawal, skips a number, follows another one, or has a sibling.
+#[test]
+fn files_that_would_not_stand_are_not_signed() {
+    let world = World::new();
+    let (ada, repo) = world.with_hello();
+    ada.ok(["id", "rotate", "--to", text(&repo)]);
+    let forger = Forger::at(&repo, SecretKey::from_seed(&[66; 32]));
+    let (next, index) = (forger.next(), forger.summary.index.clone());
+    let unsigned = |document: Identity| Signed::sign(&document, &[]).unwrap().envelope().clone();
+    let other = Some(IdentityId::new(index.id().object()));
+    let first = Some(forger.chain.documents()[0].id());
+    let sibling = Identity { n: 1, prev: first, name: Some("eve".into()), ..next.clone() };
+    for (name, envelope, code) in [
+        ("kind", index.envelope().clone(), "E-SCOPE"),
+        ("graft", unsigned(Identity { id: other, ..next.clone() }), "E-NOTFOUND"),
+        ("unretired", unsigned(Identity { retired: Vec::new(), ..next.clone() }), "E-SIG"),
+        ("skip", unsigned(Identity { n: next.n + 1, ..next.clone() }), "E-NOTFOUND"),
+        ("prev", unsigned(Identity { prev: Some(index.id()), ..next.clone() }), "E-ROLLBACK"),
+        ("sibling", unsigned(sibling), "E-FORK"),
+    ] {
+        fs::write(world.path(name), envelope.encode()).unwrap();
+        ada.no(["sign", name, "--yes"], code);
+        ada.no(["id", "apply", name], code);
+        assert_eq!(fs::read(world.path(name)).unwrap(), envelope.encode(), "{name}");
+    }
+    fs::write(world.path("sound"), unsigned(next).encode()).unwrap();
+    let said = ada.ok(["sign", "sound", "--yes"]);
+    assert!(said.contains("changes nothing"), "{said}");
+}
+
 /// SEC-143: one of three root keys is stolen, the threshold is two. With that key and this program the thief
 /// can neither rotate, nor grant, nor release; what they forge by hand nobody takes.
 #[test]

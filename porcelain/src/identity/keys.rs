@@ -98,7 +98,10 @@ impl<'a> Ring<'a> {
                 continue; // even if its file is gone: it may come back from a backup
             }
             let secret = match self.files.contains(&file) {
-                true => keyring.load(&file, &mut || self.session.ask(&file))?,
+                true => match self.left_behind(&file, passphrase.is_some())? {
+                    Some(secret) => secret,
+                    None => continue,
+                },
                 false => keyring.create(&file, passphrase)?,
             };
             if is_used(&secret.public()) {
@@ -107,6 +110,16 @@ impl<'a> Ring<'a> {
             return self.register(file, secret);
         }
         unreachable!("some number is free")
+    }
+
+    /// The key in a file that a killed command left; None if it is open and is to be encrypted.
+    fn left_behind(&self, file: &str, is_encrypted: bool) -> Result<Option<SecretKey>, Error> {
+        let mut was_asked = false;
+        let secret = self.session.keyring()?.load(file, &mut || {
+            was_asked = true;
+            self.session.ask(file)
+        })?;
+        Ok(Some(secret).filter(|_| was_asked || !is_encrypted))
     }
 
     fn register(&mut self, file: String, secret: SecretKey) -> Result<HeldKey, Error> {

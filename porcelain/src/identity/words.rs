@@ -7,7 +7,7 @@ use crate::clock;
 use objects::grants::{Grant, Grants};
 use objects::id::IdentityId;
 use objects::identity::{Chain, Identity, Role, Withdrawal};
-use objects::release::{Action, Entry, LogHead};
+use objects::release::{Action, Entry, LogHead, Release};
 use objects::signed::Verified;
 use std::collections::BTreeSet;
 
@@ -26,8 +26,8 @@ pub(super) fn identity(id: IdentityId, old: Option<&Identity>, new: &Identity) -
         None => founding(new, &mut says),
         Some(old) => says.extend(changes(old, new)),
     }
-    if let Some(expires) = new.expires {
-        says.push(format!("counts as the newest until {}", clock::shown(expires)));
+    if old.is_none_or(|old| old.expires != new.expires) {
+        says.extend(new.expires.map(|time| format!("counts as the newest until {}", clock::shown(time))));
     }
     says
 }
@@ -112,8 +112,10 @@ fn stands(withdrawal: &Withdrawal) -> String {
 }
 
 fn heads(checkpoint: &[LogHead]) -> String {
-    let shown: Vec<String> =
-        checkpoint.iter().map(|head| format!("{} up to entry {}", head.name, head.seq)).collect();
+    let shown: Vec<String> = checkpoint
+        .iter()
+        .map(|head| format!("{} up to entry {} ({})", head.name, head.seq, head.entry))
+        .collect();
     if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
 }
 
@@ -178,11 +180,7 @@ pub(super) fn entry(chain: &Chain, entry: &Entry) -> Vec<String> {
                 "content {}: {} bytes in {} entries",
                 release.tree, release.size, release.files
             ));
-            for dependency in &release.dependencies {
-                let owner = dependency.owner.map(|owner| format!(" of id:{}", owner.to_hex()));
-                says.push(format!("needs {}{}", dependency.name, owner.unwrap_or_default()));
-            }
-            says.extend(release.scripts.keys().map(|name| format!("has the script {name:?}")));
+            says.extend(described(release));
         }
         Action::Yank { version, reason } => {
             says.push(format!("withdraws {} {version}: {reason}", entry.name))
@@ -192,5 +190,25 @@ pub(super) fn entry(chain: &Chain, entry: &Entry) -> Vec<String> {
         }
         Action::Transfer { to } => says.push(format!("hands {} over to id:{}", entry.name, to.to_hex())),
     }
+    says
+}
+
+/// What else a release says that an installer acts on or shows.
+fn described(release: &Release) -> Vec<String> {
+    let mut says = Vec::new();
+    for needed in &release.dependencies {
+        let owner = needed.owner.map(|owner| format!(" of id:{}", owner.to_hex())).unwrap_or_default();
+        says.push(format!("needs {} {}{owner}", needed.name, needed.requirement));
+    }
+    says.extend(
+        release
+            .conflicts
+            .iter()
+            .map(|other| format!("stands not beside {} {}", other.name, other.requirement)),
+    );
+    says.extend(release.variants.iter().map(|(name, variant)| format!("variant {name}: {}", variant.tree)));
+    says.extend(release.scripts.iter().map(|(name, id)| format!("script {name}: {id}")));
+    says.extend(release.requires_pkg.iter().map(|version| format!("needs pkg {version}")));
+    says.extend(release.about.description.iter().map(|text| format!("says of itself: {text}")));
     says
 }
