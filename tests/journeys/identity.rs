@@ -105,6 +105,22 @@ fn a_rotated_key_retires_and_what_it_signed_stands() {
     ada.is_whole(&repo);
 }
 
+/// REL-042: a restored backup does not sign a document under a number that a repository has.
+#[test]
+fn a_restored_backup_does_not_fork_its_identity() {
+    let world = World::new();
+    let (ada, repo) = world.with_hello();
+    copy(&ada.home.join("pkg"), &world.path("backup"));
+    ada.ok(["id", "rotate", "--to", text(&repo)]);
+    ada.ok(["id", "export", "ada.documents"]);
+    fs::remove_dir_all(ada.home.join("pkg")).unwrap();
+    copy(&world.path("backup"), &ada.home.join("pkg"));
+    let refused = ada.no(["id", "rotate", "--to", text(&repo)], "E-CONFLICT");
+    assert!(refused.message.contains("document 1"), "{refused:?}");
+    ada.ok(["id", "apply", "ada.documents"]);
+    assert_eq!(ada.yes(["id", "show"])["n"], 1);
+}
+
 /// SEC-056, SEC-142 in small: a stolen key signs on in a copy of the repository; after the revocation nobody
 /// who saw it takes that, and what was good still installs.
 #[test]
@@ -178,7 +194,8 @@ fn a_root_key_elsewhere_signs_a_file() {
     let file = waits["waiting"][0]["file"].as_str().unwrap();
     ada.no(["id", "apply", file], "E-SIG");
     ada.no(["sign", file, "--yes"], "E-SIG");
-    assert_eq!(ada.yes(["id", "show"])["n"], 0, "nothing has changed yet");
+    let shown = ada.yes(["id", "show"]);
+    assert_eq!((shown["n"].as_u64(), shown["waiting"][0]["file"].as_str()), (Some(0), Some(file)));
     vault.no(["sign", file, "--yes"], "E-NOTFOUND"); // it knows nothing of ada yet
     ada.ok(["id", "export", "ada.documents"]);
     assert_eq!(vault.yes(["id", "verify", "ada.documents"])["documents"], 1);

@@ -20,10 +20,11 @@ use crate::session::Session;
 use objects::id::{GrantId, IdentityId, StatementId};
 use objects::identity::{Chain, Identity, Reset, Role, Withdrawal};
 use objects::key::PublicKey;
+use objects::repository::Repository;
 use objects::signed::{Document, Signed};
 use plumbing::trust::keyring::Passphrase;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What comes in the place of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,8 +158,9 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn begin(session: &'a Session, own: &Own) -> Result<Change<'a>, Error> {
+    fn begin(session: &'a Session, own: &Own, options: &Options) -> Result<Change<'a>, Error> {
         let chain = super::chain(session, own.id)?;
+        options.to.iter().try_for_each(|path| is_newest(&chain, path))?;
         let document = next(session, &chain);
         let (ring, fresh, gone) = (Ring::new(session)?, Vec::new(), Vec::new());
         Ok(Change { session, own: own.clone(), chain, ring, document, fresh, gone, is_recovery: false })
@@ -270,7 +272,7 @@ pub fn rotate(
     options: &Options,
 ) -> Result<Changed, Error> {
     let _lock = alone(session)?;
-    let mut change = Change::begin(session, own)?;
+    let mut change = Change::begin(session, own, options)?;
     let roles = roles.iter().map(|name| known_role(&change.document, name)).collect::<Result<Vec<_>, _>>()?;
     let old = match key {
         Some(text) => key_named(&mut change, text)?,
@@ -303,7 +305,7 @@ pub fn revoke(
     options: &Options,
 ) -> Result<Changed, Error> {
     let _lock = alone(session)?;
-    let mut change = Change::begin(session, own)?;
+    let mut change = Change::begin(session, own, options)?;
     let old = key_named(&mut change, key)?;
     let roles = roles_of(&change.document, &old);
     if !roles.is_empty() {
@@ -328,7 +330,7 @@ pub fn recover(
     options: &Options,
 ) -> Result<Changed, Error> {
     let _lock = alone(session)?;
-    let mut change = Change::begin(session, own)?;
+    let mut change = Change::begin(session, own, options)?;
     if change.document.recovery.is_none() {
         return Err(Error::not_found(
             format!("a recovery role of {}", own.name),
@@ -355,12 +357,31 @@ pub fn recover(
 /// As [`rotate`].
 pub fn reset(session: &Session, own: &Own, resets: &[Reset], options: &Options) -> Result<Changed, Error> {
     let _lock = alone(session)?;
-    let mut change = Change::begin(session, own)?;
+    let mut change = Change::begin(session, own, options)?;
     change.document.reset = resets.to_vec();
     if let Err(error) = change.document.check() {
         return Err(Error::usage(error, format!("roles are {}", ROLES.join(", "))));
     }
     change.conclude(options)
+}
+
+/// Refuses to go on from a document that a repository has successors of: this machine, or what it was
+/// restored from, is behind (REL-042).
+fn is_newest(chain: &Chain, path: &Path) -> Result<(), Error> {
+    let theirs = super::read_chain(&Repository::open(path)?, chain.id())?;
+    match theirs.filter(|theirs| theirs.head().n > chain.head().n) {
+        None => Ok(()),
+        Some(theirs) => Err(Error::conflict(
+            format!(
+                "this machine is behind: {} has document {} of {}, here is {}",
+                path.display(),
+                theirs.head().n,
+                chain.id().nick(),
+                chain.head().n
+            ),
+            "take the newer ones first: `pkg id export FILE` where they were made, `pkg id apply FILE` here",
+        )),
+    }
 }
 
 fn known_role(document: &Identity, name: &str) -> Result<&'static str, Error> {

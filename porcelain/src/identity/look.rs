@@ -1,6 +1,7 @@
 //! Identities for people: who they are, what changed, whether they stand.
 
 use super::keys::{Ring, signed_by};
+use super::pending::{Waiting, waiting_of};
 use super::registry::list;
 use super::subject::Subject;
 use super::{GrantLine, chain, granting, grants_of, read_chain, try_chain, verify_by_any, words};
@@ -64,6 +65,8 @@ pub struct Shown {
     pub reset: Vec<Reset>,
     /// What it lets others do.
     pub grants: Vec<GrantLine>,
+    /// What waits for signatures here.
+    pub waiting: Vec<Waiting>,
 }
 
 /// One document, as `pkg id log` shows it.
@@ -174,6 +177,7 @@ pub fn show(session: &Session, id: IdentityId) -> Result<Shown, Error> {
         retired: head.retired.clone(),
         reset: head.reset.clone(),
         grants: grants_of(session, id)?,
+        waiting: waiting_of(session, id)?,
     })
 }
 

@@ -291,18 +291,30 @@ pub(super) fn entry(
 }
 
 fn waiting_entries(session: &Session) -> Result<Vec<(Envelope, Entry)>, Error> {
+    let entries = envelopes(session)?.into_iter().map(|(_, envelope)| envelope);
+    let entries = entries.filter(|envelope| envelope.kind() == Kind::Entry);
+    let parsed = entries.filter_map(|envelope| parse(&envelope).ok().map(|entry| (envelope, entry)));
+    Ok(parsed.collect())
+}
+
+/// What is in the folder, as far as it can be read.
+fn envelopes(session: &Session) -> Result<Vec<(PathBuf, Envelope)>, Error> {
     let folder = session.home().join("pending");
     let mut found = Vec::new();
     for name in disk::list(&folder)? {
-        let Some(bytes) = disk::try_read(&folder.join(&name), ENVELOPE_BYTES_MAX)? else { continue };
-        let Ok(envelope) = Envelope::decode(&bytes) else { continue };
-        if envelope.kind() == Kind::Entry
-            && let Ok(entry) = parse::<Entry>(&envelope)
-        {
-            found.push((envelope, entry));
-        }
+        let path = folder.join(name);
+        let bytes = disk::try_read(&path, ENVELOPE_BYTES_MAX)?;
+        found.extend(bytes.and_then(|bytes| Envelope::decode(&bytes).ok()).map(|envelope| (path, envelope)));
     }
     Ok(found)
+}
+
+/// The statements of an identity that wait for signatures here.
+pub(super) fn waiting_of(session: &Session, id: IdentityId) -> Result<Vec<Waiting>, Error> {
+    let all = envelopes(session)?.into_iter();
+    let read = all.filter_map(|(file, envelope)| Some((file, Subject::read(session, envelope).ok()?)));
+    let own = read.filter(|(_, subject)| subject.identity == id && !subject.is_complete());
+    Ok(own.map(|(file, subject)| Waiting { file, statement: subject.id(), needs: subject.needs() }).collect())
 }
 
 /// `1 more signature of role root`.

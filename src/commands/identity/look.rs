@@ -95,6 +95,9 @@ fn render(shown: &Shown) {
     for grant in &shown.grants {
         ui::line(format!("grant {} ({}): {}", grant.grant.short(16), grant.state, grant.says));
     }
+    for waiting in &shown.waiting {
+        ui::line(format!("waits for signatures: {}", waiting.file.display()));
+    }
 }
 
 fn withdrawn(word: &str, withdrawal: &Withdrawal) -> String {
