@@ -1,5 +1,7 @@
 //! What this machine has signed, so that it never signs another thing under the same number.
 //!
+//! A line is a package's log, the indexes of a repository, the documents or the grants of an identity.
+//!
 //! Promises: heads only grow; they are on disk before the statement can be seen (REL-042, REL-043).
 
 use crate::error::Error;
@@ -97,11 +99,37 @@ impl<'a> Ledger<'a> {
         let seq = i64::try_from(head.seq).unwrap_or(i64::MAX);
         Ok(self.0.write("write", |tx| {
             tx.execute(
-                "INSERT OR IGNORE INTO ledger_entries VALUES (?1, ?2)",
+                // A copy with more signatures takes the place of one with fewer.
+                "INSERT INTO ledger_entries VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET envelope = ?2 \
+                 WHERE length(?2) > length(envelope)",
                 (object.as_bytes(), envelope.encode()),
             )?;
             tx.execute(move_head, (log, seq, object.as_bytes(), &head.place)).map(drop)
         })?)
+    }
+
+    /// Forgets that `entry` is the newest of `log`: nobody will have it.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn forget(&self, log: &str, entry: StatementId) -> Result<(), Error> {
+        let delete = "DELETE FROM ledger_heads WHERE log = ?1 AND entry = ?2";
+        Ok(self.0.write("write", |tx| tx.execute(delete, (log, entry.object().as_bytes())).map(drop))?)
+    }
+
+    /// The newest statement of each log.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn newest(&self) -> Result<Vec<Envelope>, Error> {
+        let found = self.0.read("read", |view| {
+            let mut query =
+                view.prepare("SELECT envelope FROM ledger_heads JOIN ledger_entries ON entry = id")?;
+            let rows = query.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        let envelopes = found.iter().map(|bytes| Envelope::decode(bytes)).collect::<Result<_, _>>();
+        Ok(envelopes.map_err(objects::signed::Error::from)?)
     }
 
     /// An entry this machine signed, or None.

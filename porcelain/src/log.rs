@@ -6,7 +6,7 @@
 //! Promises: stopped anywhere, the next publication completes what was begun.
 
 use crate::error::Error;
-use crate::identity::{self, Own};
+use crate::identity::{self, Own, Signers};
 use crate::ledger::{self, Head, Ledger};
 use crate::publish::{index_ref, parse_ref, tag_ref};
 use crate::session::Session;
@@ -16,7 +16,6 @@ use objects::claim::{
 };
 use objects::id::{IdentityId, PackId, StatementId, TreeId};
 use objects::identity::Chain;
-use objects::key::SecretKey;
 use objects::name::PackageName;
 use objects::object::Exists;
 use objects::refs::{PreviousValue, RefEdit, RefName};
@@ -42,7 +41,7 @@ pub struct Log<'a> {
     repository: &'a Repository,
     own: Own,
     chain: Chain,
-    secret: Option<SecretKey>,
+    signers: Option<Signers<'a>>,
     name: PackageName,
     /// The whole log, oldest first.
     entries: Vec<(StatementId, Entry)>,
@@ -68,7 +67,7 @@ impl<'a> Log<'a> {
             session,
             repository,
             chain: identity::chain(session, own.id)?,
-            secret: None,
+            signers: None,
             name: name.clone(),
             entries: Vec::new(),
             summary: repository.summary()?,
@@ -95,7 +94,7 @@ impl<'a> Log<'a> {
             ));
         }
         let Some(newest) = self.newest_index()? else { return Ok(()) };
-        let index = newest.verify(&self.chain.head().roles.index, "index")?;
+        let index = identity::verify_by_any(&self.chain, &newest, |roles| &roles.index, "index")?;
         self.record = Index::open(self.repository.store(), index.root)?.record(&self.name)?;
         if let Some(record) = self.record.as_ref().filter(|record| record.owner != self.own.id) {
             return Err(scope(
@@ -277,11 +276,11 @@ impl<'a> Log<'a> {
         self.pending().next().is_none() && named.is_some() && named == newest
     }
 
-    fn secret(&mut self) -> Result<&SecretKey, Error> {
-        if self.secret.is_none() {
-            self.secret = Some(identity::unlock(self.session, &self.own)?);
+    fn signers(&mut self) -> Result<&mut Signers<'a>, Error> {
+        if self.signers.is_none() {
+            self.signers = Some(Signers::new(self.session, &self.own)?);
         }
-        Ok(self.secret.as_ref().expect("it was just unlocked"))
+        Ok(self.signers.as_mut().expect("it was just made"))
     }
 
     /// Signs the next entry; it is kept and noted before anybody can see it.
@@ -301,7 +300,7 @@ impl<'a> Log<'a> {
             action,
             created: self.session.now(),
         };
-        let signed = Signed::sign(&entry, &[self.secret()?])?;
+        let (entry, signed) = self.signers()?.entry(entry)?;
         let (id, seq) = (signed.id(), entry.seq);
         let noted = Head { seq, entry: id, place: self.place() };
         Ledger::open(self.session.state()?)?.note(&self.key(), &noted, signed.envelope())?;
@@ -336,7 +335,7 @@ impl<'a> Log<'a> {
         let changes = Changes {
             records: vec![self.next_record()],
             identities: vec![(self.own.id, row)],
-            grants: Vec::new(),
+            grants: identity::bring_grants(self.session, self.repository, self.own.id)?,
         };
         let store = self.repository.store();
         let mut transaction = store.transaction(PackOptions { jobs: 1, ..PackOptions::default() })?;
@@ -411,10 +410,10 @@ impl<'a> Log<'a> {
             created: now,
             expires: now.after(INDEX_SECONDS),
         };
-        let index = Signed::sign(&head, &[self.secret()?])?;
+        let index = self.signers()?.sign("index", &head)?;
         let beacon =
             Beacon { repository, n, index: index.id(), created: now, expires: now.after(BEACON_SECONDS) };
-        let beacon = Signed::sign(&beacon, &[self.secret()?])?;
+        let beacon = self.signers()?.sign("beacon", &beacon)?;
         let noted = Head { seq: n, entry: index.id(), place: self.place() };
         Ledger::open(self.session.state()?)?.note(&index_key(&self.index_of), &noted, index.envelope())?;
         self.repository.statements().insert(index.envelope())?;

@@ -12,6 +12,7 @@ mod publish;
 mod push;
 #[cfg(feature = "net")]
 mod serve;
+mod sign;
 mod similar;
 mod trust;
 
@@ -106,6 +107,7 @@ enum Command {
     Archive(inspect::Archive),
     #[command(subcommand)]
     Id(identity::Id),
+    Sign(sign::Sign),
     #[command(subcommand)]
     Trust(trust::Trust),
     #[command(subcommand)]
@@ -224,6 +226,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Archive(args) => args.run(context),
         Command::Id(args) => args.run(context),
         Command::Trust(args) => return args.run(context),
+        Command::Sign(args) => args.run(context),
         Command::Bundle(args) => args.run(context),
         Command::Fsck(args) => return args.run(context),
         Command::Gc(args) => args.run(context),

@@ -5,6 +5,7 @@
 //! refs/tags/<owner>/<name>/<version>      the entry that released a version
 //! refs/index/<owner>/<repository>         the newest index accepted
 //! refs/identities/<id>                    the newest document of an identity
+//! refs/grants/<id>                        the newest grants of an identity
 //! ```
 //!
 //! A `/` in a package's name stands as `~`. A ref is a file with an id, or a line of `packed-refs`.

@@ -20,6 +20,7 @@ use objects::testing::smoke::Target;
 pub const TARGETS: &[Target] = objects::fuzz_targets![
     archive,
     binding,
+    carried,
     duration,
     facts,
     generation,

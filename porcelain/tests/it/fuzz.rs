@@ -80,6 +80,12 @@ fn nested(levels: usize) -> String {
     format!("{}{}", format!("{names} = {{ ").repeat(levels), "}".repeat(levels))
 }
 
+/// A file of one document.
+fn carried() -> Vec<u8> {
+    let one = Author::new(1).identity().envelope().encode();
+    [b"pkgstatements1\n".as_slice(), &u32::try_from(one.len()).unwrap().to_le_bytes(), &one].concat()
+}
+
 fn settings() -> Seeds {
     let text = |target, name, text: &str| (target, name, text.as_bytes().to_vec());
     let author = Author::new(1);
@@ -87,6 +93,10 @@ fn settings() -> Seeds {
         "[[identity]]\nname = \"ada\"\nid = \"{}\"\nkey = \"{}\"\n",
         author.id(),
         author.key().public()
+    );
+    let (id, key) = (author.id(), author.key().public());
+    let keys = format!(
+        "[[identity]]\nname = \"ada\"\nid = \"{id}\"\n\n[[key]]\nfile = \"ada-2\"\nkey = \"{key}\"\n"
     );
     let user = "identity = \"ada\"\njobs = 4\nfreshness = \"warn\"\nmax-stale = \"90d\"\nmin-age = \"7d\"\n\
                 [net]\nrelays = [\"https://relay.example/\"]\nca-file = \"/etc/own.pem\"\n";
@@ -98,6 +108,8 @@ fn settings() -> Seeds {
         text("user_settings", "deep", &nested(80)),
         text("identities", "one", &own),
         text("identities", "deep", &nested(80)),
+        text("identities", "keys", &keys),
+        ("carried", "first", carried()),
         text("mirror_origin", "web", "origin = \"https://pkg.example/\"\n"),
         text("mirror_origin", "deep", &nested(80)),
         text("duration", "days", "90d"),

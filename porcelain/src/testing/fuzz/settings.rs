@@ -33,6 +33,14 @@ pub fn identities(data: &[u8]) -> bool {
     identity::list(&session).is_ok_and(|own| !own.is_empty())
 }
 
+/// An identity in one file, as it is carried to a machine without network.
+pub fn carried(data: &[u8]) -> bool {
+    let folder = folder_in_memory();
+    let path = folder.path().join("documents");
+    fs::write(&path, data).expect("the folder is ours");
+    identity::check_file(&path).is_ok_and(|checked| checked.documents > 0)
+}
+
 /// Where a mirror was cloned from.
 pub fn mirror_origin(data: &[u8]) -> bool {
     let folder = folder_in_memory();
