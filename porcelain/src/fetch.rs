@@ -7,6 +7,7 @@
 //! Promises: nothing is believed that was not judged; stopped anywhere, the old state stands and
 //! what arrived is kept.
 
+use crate::distribute::authority;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity;
@@ -278,11 +279,17 @@ fn judge_release(
 ) -> Result<Trusted<Entry>, Error> {
     let repository = session.store()?;
     let judge = Judge::new(session.state()?, session.policy(), session.now())?;
-    let row = Index::open(repository.store(), known.root())?.identity(pick.record.owner)?;
+    let index = Index::open(repository.store(), known.root())?;
+    let row = index.identity(pick.record.owner)?;
     let owner = judge.identity(pick.record.owner, row.as_ref(), lookup, origin)?;
     identity::keep_chain(repository, &owner, session)?;
     let is_first = judge.accept_name(&known.accepted, pick.record, origin)? == NameUse::First;
     let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, lookup, origin)?;
+    if pick.row.signer != pick.record.owner {
+        // Kept for work off line: who signed, and by whose grants.
+        let concerned = [pick.record.owner, pick.row.signer];
+        authority::bring(session, repository, &judge, &index, &concerned, (lookup, origin))?;
+    }
     if is_first {
         let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
         reporter.note(&format!("first use of {name}: owner id:{owner}, listed by {}", known.repository()));
@@ -331,7 +338,7 @@ fn content(
 }
 
 /// Step 17: what arrived is exactly what was signed, and nothing in it leads out.
-fn check_tree(repository: &Repository, release: &Release) -> Result<(), Error> {
+pub(crate) fn check_tree(repository: &Repository, release: &Release) -> Result<(), Error> {
     let store = repository.store();
     let totals = walk::visit::<ObjectError>(store, release.tree, release.files, &mut |_, _| Ok(()))?;
     if (totals.files, totals.bytes) != (release.files, release.size) {

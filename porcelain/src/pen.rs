@@ -1,0 +1,62 @@
+//! Who signs in one run of a verb, with their key unlocked when it is first needed.
+//!
+//! Promises: a passphrase is asked for once a run, however many statements are signed.
+
+use crate::error::Error;
+use crate::identity::{self, Own};
+use crate::session::Session;
+use objects::id::IdentityId;
+use objects::identity::Chain;
+use objects::key::SecretKey;
+use objects::signed::{Document, Signed};
+use std::cell::OnceCell;
+
+/// One of the user's identities, about to sign.
+pub struct Pen<'a> {
+    session: &'a Session,
+    own: Own,
+    chain: Chain,
+    secret: OnceCell<SecretKey>,
+}
+
+impl<'a> Pen<'a> {
+    /// The pen of `own`. Nothing is unlocked yet.
+    ///
+    /// # Errors
+    /// If the documents of the identity are not in the user's store.
+    pub fn new(session: &'a Session, own: Own) -> Result<Pen<'a>, Error> {
+        let chain = identity::chain(session, own.id)?;
+        Ok(Pen { session, own, chain, secret: OnceCell::new() })
+    }
+
+    /// Who signs.
+    pub fn id(&self) -> IdentityId {
+        self.own.id
+    }
+
+    /// What the user calls them.
+    pub fn name(&self) -> &str {
+        &self.own.name
+    }
+
+    /// Their documents.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Signs a document that the role called `role` has to sign.
+    ///
+    /// # Errors
+    /// If the key is locked, or nobody would accept the document.
+    pub fn sign<T: Document>(&self, role: &str, document: &T) -> Result<Signed<T>, Error> {
+        debug_assert!(self.chain.head().role(role).is_some(), "{role} is the name of a role");
+        let secret = match self.secret.get() {
+            Some(secret) => secret,
+            None => {
+                let secret = identity::unlock(self.session, &self.own)?;
+                self.secret.get_or_init(|| secret)
+            }
+        };
+        Ok(Signed::sign(document, &[secret])?)
+    }
+}
