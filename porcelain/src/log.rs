@@ -11,7 +11,7 @@
 use crate::error::Error;
 use crate::identity;
 use crate::ledger::{self, Head, Ledger};
-use crate::pen::Pen;
+use crate::pen::{Pen, verify_by_any};
 use crate::publish::parse_ref;
 use crate::session::Session;
 use objects::id::{GrantId, IdentityId, StatementId};
@@ -20,7 +20,7 @@ use objects::object::Exists;
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::release::{Action, Entry, Release};
 use objects::repository::Repository;
-use objects::signed::{Envelope, Signed};
+use objects::signed::Envelope;
 use objects::version::Version;
 
 /// One signer's log of one package.
@@ -62,23 +62,12 @@ impl<'a> Log<'a> {
                 Err(objects::statements::Error::Missing(_)) => self.own_statement(id)?.typed()?,
                 other => other?,
             };
-            let entry = self.verify(&signed)?;
+            let entry = verify_by_any(self.pen.chain(), &signed, "release")?;
             next = entry.prev;
-            entries.push((id, entry));
+            entries.push((id, entry.document().clone()));
         }
         entries.reverse();
         Ok(entries)
-    }
-
-    fn verify(&self, signed: &Signed<Entry>) -> Result<Entry, Error> {
-        let mut last = None;
-        for document in self.pen.chain().documents().iter().rev() {
-            match signed.verify(&document.roles.release, "release") {
-                Ok(verified) => return Ok(verified.document().clone()),
-                Err(error) => last = last.or(Some(error)),
-            }
-        }
-        Err(last.expect("a chain has at least one document").into())
     }
 
     /// The whole log, if more of it was signed than is here: by a publication that was cut off, or one
@@ -188,7 +177,7 @@ impl<'a> Log<'a> {
             action,
             created: self.session.now(),
         };
-        let signed = self.pen.sign("release", &entry)?;
+        let (entry, signed) = self.pen.entry(entry)?;
         let (id, seq) = (signed.id(), entry.seq);
         let noted = Head { seq, entry: id, place: self.place() };
         Ledger::open(self.session.state()?)?.note(&self.key(), &noted, signed.envelope())?;

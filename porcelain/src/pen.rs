@@ -8,7 +8,8 @@ use crate::session::Session;
 use objects::id::IdentityId;
 use objects::identity::Chain;
 use objects::key::SecretKey;
-use objects::signed::{Document, Signed};
+use objects::release::Entry;
+use objects::signed::{Document, Signed, Verified};
 use std::cell::OnceCell;
 
 /// One of the user's identities, about to sign.
@@ -59,4 +60,34 @@ impl<'a> Pen<'a> {
         };
         Ok(Signed::sign(document, &[secret])?)
     }
+
+    /// Signs an entry. Gives what was signed, for it may have waited for other keys since it was first made.
+    ///
+    /// # Errors
+    /// As [`Pen::sign`].
+    pub fn entry(&self, entry: Entry) -> Result<(Entry, Signed<Entry>), Error> {
+        let signed = self.sign("release", &entry)?;
+        Ok((entry, signed))
+    }
+}
+
+/// Checks `signed` against the role called `role` of any document of a chain, newest first: for what was signed
+/// long ago.
+///
+/// # Errors
+/// That of the newest document, if none of them has keys that signed it.
+pub fn verify_by_any<T: Document>(
+    chain: &Chain,
+    signed: &Signed<T>,
+    role: &str,
+) -> Result<Verified<T>, Error> {
+    let mut first = None;
+    for document in chain.documents().iter().rev() {
+        let keys = document.role(role).expect("the name of a role was given");
+        match signed.verify(keys, role) {
+            Ok(verified) => return Ok(verified),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.expect("a chain has at least one document").into())
 }

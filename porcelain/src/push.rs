@@ -176,11 +176,7 @@ fn pushed(repository: &Repository) -> Result<Pushed, Error> {
 }
 
 /// A folder has nobody who judges, so the pusher makes sure not to take a state back.
-fn check_grown(
-    repository: &Repository,
-    theirs: &Summary,
-    path: &Path,
-) -> Result<(), Error> {
+fn check_grown(repository: &Repository, theirs: &Summary, path: &Path) -> Result<(), Error> {
     let ours =
         repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
     let new: IndexHead = ours.index.envelope().peek()?;

@@ -26,7 +26,10 @@ impl Push {
         } else if outcome.unchanged {
             context.note(format!("{} has index {} already", outcome.to, outcome.index));
         } else if let Some(id) = &outcome.held {
-            context.note(format!("{} holds your index {} as {id}, until its owner takes it", outcome.to, outcome.index));
+            context.note(format!(
+                "{} holds your index {} as {id}, until its owner takes it",
+                outcome.to, outcome.index
+            ));
         } else {
             context.note(format!(
                 "pushed index {} to {}: {} sent",

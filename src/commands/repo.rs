@@ -124,8 +124,12 @@ impl Where {
 
 fn show_package(package: &Package) {
     let newest = package.newest.as_ref().map(ToString::to_string).unwrap_or_default();
-    let others: Vec<String> =
-        package.signers.iter().filter(|signer| **signer != package.owner).map(|signer| signer.nick()).collect();
+    let others: Vec<String> = package
+        .signers
+        .iter()
+        .filter(|signer| **signer != package.owner)
+        .map(|signer| signer.nick())
+        .collect();
     let signed = if others.is_empty() { String::new() } else { format!(", signed by {}", others.join(", ")) };
     ui::line(format!(
         "{} {newest}  {} of {}{signed}",

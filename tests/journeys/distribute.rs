@@ -83,7 +83,10 @@ fn a_distributor_carries_what_an_author_signed() {
     assert_eq!(taken["taken"].as_array().unwrap().len(), 1, "{taken}");
     let taken = dan.yes(["repo", "accept", "ada.repo", "--repo", "dan.repo"]);
     assert_eq!(taken["taken"][0]["version"], "1.1.0", "{taken}");
-    assert_eq!(dan.yes(["repo", "accept", "ada.repo", "--repo", "dan.repo"])["index"], serde_json::Value::Null);
+    assert_eq!(
+        dan.yes(["repo", "accept", "ada.repo", "--repo", "dan.repo"])["index"],
+        serde_json::Value::Null
+    );
     publish_small(&world, &dan, "own", "1.0.0");
 
     let list = dan.yes(["repo", "list", "--repo", "dan.repo"]);
@@ -182,7 +185,8 @@ fn a_forbidden_version_is_not_installed_anew() {
     let bob = world.user("bob").clone_of("dan.repo", "work");
     bob.ok(["add", "hello#1.1.0", "-y"]);
 
-    let refused = dan.yes(["repo", "refuse", "hello#1.1.0", "--reason", "it eats tapes", "--repo", "dan.repo"]);
+    let refused =
+        dan.yes(["repo", "refuse", "hello#1.1.0", "--reason", "it eats tapes", "--repo", "dan.repo"]);
     assert_eq!(refused["versions"][0], "1.1.0", "{refused}");
     publish(&world, &ada, "1.0.1");
     dan.ok(["repo", "accept", "ada.repo", "--repo", "dan.repo"]);
@@ -230,7 +234,8 @@ fn a_strangers_push_is_seen_by_nobody_before_it_is_taken() {
     let pushed = eve.yes(["push", &served.url, "--repo", "eve.repo"]);
     let id = pushed["held"].as_str().unwrap().to_owned();
     assert_eq!(fs::read(dan.repo().join("summary")).unwrap(), before);
-    let tree = eve.yes(["show", "eves", "--repo", "eve.repo"])["release"]["tree"].as_str().unwrap().to_owned();
+    let tree =
+        eve.yes(["show", "eves", "--repo", "eve.repo"])["release"]["tree"].as_str().unwrap().to_owned();
     dan.no(["cat-file", "-p", &tree, "--repo", "dan.repo"], "E-NOTFOUND");
     dan.is_whole(&dan.repo());
     let held = named(&dan.repo().join("incoming"), ".pack");

@@ -16,7 +16,7 @@ use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known};
 use crate::identity;
 use crate::maintain;
-use crate::pen::Pen;
+use crate::pen::{Pen, verify_by_any};
 use crate::publish::tag_ref;
 use crate::remote::{Lookup, Remote};
 use crate::session::Session;
@@ -27,7 +27,7 @@ use objects::identity::Chain;
 use objects::name::PackageName;
 use objects::release::Entry;
 use objects::repository::Repository;
-use objects::signed::{Envelope, Signed};
+use objects::signed::Envelope;
 use objects::spec::{PackageSpec, Select};
 use objects::version::{Prereleases, Version};
 use plumbing::index::Index;
@@ -97,7 +97,8 @@ pub fn accept(session: &Session, request: &Request, reporter: &dyn Reporter) -> 
             "name the repository of another author",
         ));
     }
-    let taking = Taking { session, repository: &repository, pen: &pen, remote: &remote, known: &known, reporter };
+    let taking =
+        Taking { session, repository: &repository, pen: &pen, remote: &remote, known: &known, reporter };
     let outcome = taking.take(&request.specs)?;
     if let Some(held) = held {
         drop_older(&repository, &held)?;
@@ -120,7 +121,11 @@ pub(super) fn pen<'a>(
     }
 }
 
-fn open_source(session: &Session, repository: &Repository, from: &str) -> Result<(Remote, Option<Held>), Error> {
+fn open_source(
+    session: &Session,
+    repository: &Repository,
+    from: &str,
+) -> Result<(Remote, Option<Held>), Error> {
     let incoming = Incoming::of(repository);
     incoming.sweep(&Settings::read(repository)?.caps)?;
     match incoming.find(from) {
@@ -206,7 +211,8 @@ impl Taking<'_> {
             records.push(record);
         }
         for spec in specs {
-            let mut rows = records.iter().flat_map(|record| record.versions.iter().map(move |row| (record, row)));
+            let mut rows =
+                records.iter().flat_map(|record| record.versions.iter().map(move |row| (record, row)));
             if !rows.any(|(record, row)| means(spec, record.owner, &record.name, row)) {
                 return Err(Error::not_found(
                     format!("{spec} in {}", self.remote.shown()),
@@ -237,7 +243,11 @@ impl Taking<'_> {
                     Err(error) if asked => return Err(error),
                     Err(error) => {
                         let version = &row.release.version;
-                        self.reporter.warn(&format!("{} {version} is passed over: {}", record.name, error.message()));
+                        self.reporter.warn(&format!(
+                            "{} {version} is passed over: {}",
+                            record.name,
+                            error.message()
+                        ));
                         refusal = refusal.or(Some(error));
                     }
                 }
@@ -278,7 +288,14 @@ impl Taking<'_> {
             let grants: Grants = envelope.peek()?;
             if grants.grants.iter().any(|grant| grant.to == self.pen.id()) {
                 let origin = self.remote.shown();
-                authority::bring(self.session, self.repository, &judge, &index, &[issuer], (lookup, &origin))?;
+                authority::bring(
+                    self.session,
+                    self.repository,
+                    &judge,
+                    &index,
+                    &[issuer],
+                    (lookup, &origin),
+                )?;
             }
         }
         Ok(())
@@ -358,13 +375,6 @@ impl Taking<'_> {
 fn entry_of(lookup: &Lookup<'_>, id: StatementId, signer: &Chain) -> Result<Envelope, Error> {
     let envelope = lookup.find(id)?.filter(|envelope| envelope.id() == id);
     let envelope = envelope.ok_or(objects::statements::Error::Missing(id))?;
-    let signed: Signed<Entry> = envelope.clone().typed()?;
-    let mut last = None;
-    for document in signer.documents().iter().rev() {
-        match signed.verify(&document.roles.release, "release") {
-            Ok(_) => return Ok(envelope),
-            Err(error) => last = last.or(Some(error)),
-        }
-    }
-    Err(last.expect("a chain has at least one document").into())
+    verify_by_any::<Entry>(signer, &envelope.clone().typed()?, "release")?;
+    Ok(envelope)
 }

@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::identity;
+use crate::pen::verify_by_any;
 use crate::session::Session;
 use objects::claim::{GrantsRow, IdentityRow};
 use objects::grants::{Grants, Permission};
@@ -59,18 +60,12 @@ pub fn grants(
 
 /// Checks that the admin keys of the identity that `chain` is of signed its grants.
 fn by_issuer(signed: &Signed<Grants>, chain: &Chain) -> Result<Verified<Grants>, Error> {
-    let mut last = None;
-    for document in chain.documents().iter().rev() {
-        match signed.verify(&document.roles.admin, "admin") {
-            Ok(grants) if grants.issuer == chain.id() => return Ok(grants),
-            Ok(_) => {
-                let what = format!("grants {} are of another issuer", signed.id().short(16));
-                return Err(Error::Refused { code: "E-SCOPE", what, hint: String::new() });
-            }
-            Err(error) => last = last.or(Some(error)),
-        }
+    let grants = verify_by_any(chain, signed, "admin")?;
+    if grants.issuer != chain.id() {
+        let what = format!("grants {} are of another issuer", signed.id().short(16));
+        return Err(Error::Refused { code: "E-SCOPE", what, hint: String::new() });
     }
-    Err(last.expect("a chain has at least one document").into())
+    Ok(grants)
 }
 
 /// By which grants `signer` may act for `owner`: none of them if it is the owner itself.
@@ -92,7 +87,11 @@ pub fn path(
         Found::Path(path) => Ok(path),
         Found::Nothing | Found::Ended => Err(Error::Refused {
             code: "E-SCOPE",
-            what: format!("no grant of {} that is known here lets {} {permission} {name}", owner.nick(), signer.nick()),
+            what: format!(
+                "no grant of {} that is known here lets {} {permission} {name}",
+                owner.nick(),
+                signer.nick()
+            ),
             hint: format!(
                 "its owner runs `pkg id grant id:{} {name}`; `pkg repo accept` of their repository brings the grant here",
                 signer.to_hex()
@@ -214,7 +213,8 @@ fn keep_grants(
         next = plumbing::sync::serve::previous(&envelope);
         line.push(envelope);
         if line.len() > IDENTITY_WALK_MAX {
-            let what = format!("the grants of {} are more than {IDENTITY_WALK_MAX} documents", newest.issuer.nick());
+            let what =
+                format!("the grants of {} are more than {IDENTITY_WALK_MAX} documents", newest.issuer.nick());
             return Err(Error::Refused { code: "E-LIMIT", what, hint: String::new() });
         }
     }
@@ -268,8 +268,12 @@ pub fn bring(
 /// # Errors
 /// `NotFound` if there is none, `Ambiguous` if there are several.
 pub fn owner(session: &Session, repository: &Repository, text: &str) -> Result<IdentityId, Error> {
-    if let Some(id) = text.strip_prefix("id:").filter(|digits| digits.len() == 64) {
-        return id.parse().map_err(|_| Error::usage(format!("{text} is no id"), "an id has 64 hexadecimal digits"));
+    // `--json` shows ids by their hash.
+    let whole = text.strip_prefix("id:").or(text.strip_prefix("blake3:")).filter(|digits| digits.len() == 64);
+    if let Some(id) = whole {
+        return id
+            .parse()
+            .map_err(|_| Error::usage(format!("{text} is no id"), "an id has 64 hexadecimal digits"));
     }
     if let Some(own) = identity::list(session)?.into_iter().find(|own| own.name == text) {
         return Ok(own.id);
@@ -282,7 +286,9 @@ pub fn owner(session: &Session, repository: &Repository, text: &str) -> Result<I
             let is_meant = match text.strip_prefix("id:") {
                 Some(digits) => digits.len() >= 8 && id.to_hex().starts_with(digits),
                 // What somebody calls themself decides nothing: it is asked of those who grant only.
-                None => calls_itself(session, repository, id, text)? && grants(session, repository, id)?.is_some(),
+                None => {
+                    calls_itself(session, repository, id, text)? && grants(session, repository, id)?.is_some()
+                }
             };
             found.extend(is_meant.then_some(id));
         }
@@ -301,7 +307,12 @@ pub fn owner(session: &Session, repository: &Repository, text: &str) -> Result<I
     }
 }
 
-fn calls_itself(session: &Session, repository: &Repository, id: IdentityId, text: &str) -> Result<bool, Error> {
+fn calls_itself(
+    session: &Session,
+    repository: &Repository,
+    id: IdentityId,
+    text: &str,
+) -> Result<bool, Error> {
     let chain = chain(session, repository, id)?;
     Ok(chain.is_some_and(|chain| chain.head().name.as_deref() == Some(text)))
 }

@@ -5,6 +5,7 @@ use super::incoming::{Held, Incoming};
 use super::listing::Listing;
 use super::settings::Settings;
 use crate::error::Error;
+use crate::pen::Pen;
 use crate::session::Session;
 use objects::claim::{Index as IndexHead, Mark, PackageRecord, Repository as RepositoryName};
 use objects::id::IdentityId;
@@ -192,9 +193,18 @@ pub fn refuse(session: &Session, path: &Path, refusal: &Refusal) -> Result<Refus
 pub fn sign(session: &Session, path: &Path, identity: Option<&str>) -> Result<u64, Error> {
     let repository = Repository::open(path)?;
     let pen = pen(session, &repository, identity)?;
+    let _signing = session.lock_signing()?;
+    renew(session, &repository, &pen)
+}
+
+/// The same for who holds the user's lock on signing.
+///
+/// # Errors
+/// As [`sign`].
+pub(crate) fn renew(session: &Session, repository: &Repository, pen: &Pen<'_>) -> Result<u64, Error> {
     let _lock = repository.lock_shared()?;
-    let _signing = (session.lock_signing()?, repository.lock_signing()?);
-    let mut listing = Listing::open(session, &repository, &pen)?;
+    let _signing = repository.lock_signing()?;
+    let mut listing = Listing::open(session, repository, pen)?;
     listing.renew();
     Ok(listing.publish(&[])?.0)
 }

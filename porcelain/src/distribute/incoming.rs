@@ -30,6 +30,9 @@ use std::time::UNIX_EPOCH;
 /// Digits of the id of a held push.
 const ID_DIGITS: usize = 16;
 
+/// The blocks in which a disk gives room.
+const BLOCK_BYTES: u64 = 4 << 10;
+
 /// The pushes that one repository holds.
 pub struct Incoming {
     folder: PathBuf,
@@ -197,13 +200,18 @@ fn written(path: &Path) -> Option<Timestamp> {
     Timestamp::new(modified.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
+/// What a file of so many bytes takes: many small ones are not to get around the caps.
+pub fn on_disk(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BLOCK_BYTES)
+}
+
 /// Bytes of all files below a folder.
 fn size(folder: &Path) -> u64 {
     let mut bytes = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.metadata() {
             Ok(meta) if meta.is_dir() => bytes += size(&entry.path()),
-            Ok(meta) => bytes += meta.len(),
+            Ok(meta) => bytes += on_disk(meta.len()),
             Err(_) => {}
         }
     }

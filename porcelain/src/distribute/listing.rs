@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::identity;
 use crate::ledger::{self, Head, Ledger};
 use crate::log::{Log, behind, log_ref};
-use crate::pen::Pen;
+use crate::pen::{Pen, verify_by_any};
 use crate::publish::{index_ref, tag_ref};
 use crate::session::Session;
 use objects::claim::{
@@ -96,7 +96,7 @@ impl<'a> Listing<'a> {
             });
         }
         if let Some(newest) = listing.newest_index()? {
-            let index = newest.verify(&pen.chain().head().roles.index, "index")?;
+            let index = verify_by_any(pen.chain(), &newest, "index")?;
             listing.old = Some((index.id(), index.document().clone()));
         }
         Ok(listing)
@@ -118,7 +118,9 @@ impl<'a> Listing<'a> {
             let candidate = RepositoryName { owner: self.pen.id(), name };
             match ledger.head(&index_key(&candidate))? {
                 None => return Ok(candidate),
-                Some(head) if head.place == ledger::place(self.repository) && self.holds_index(&head)? => return Ok(candidate),
+                Some(head) if head.place == ledger::place(self.repository) && self.holds_index(&head)? => {
+                    return Ok(candidate);
+                }
                 Some(_) => {}
             }
         }
@@ -227,7 +229,10 @@ impl<'a> Listing<'a> {
             if let Some(present) = present {
                 if present.release.tree != row.release.tree {
                     let what = format!("{name} {version} is listed with another content");
-                    return Err(Error::conflict(what, "a version never changes: ask its author which one it is"));
+                    return Err(Error::conflict(
+                        what,
+                        "a version never changes: ask its author which one it is",
+                    ));
                 }
                 continue;
             }
@@ -370,11 +375,7 @@ impl<'a> Listing<'a> {
         Ok(Changes { records: self.changed.values().cloned().collect(), identities, grants })
     }
 
-    fn sign_index(
-        &self,
-        root: TreeId,
-        totals: Totals,
-    ) -> Result<(Signed<IndexHead>, Signed<Beacon>), Error> {
+    fn sign_index(&self, root: TreeId, totals: Totals) -> Result<(Signed<IndexHead>, Signed<Beacon>), Error> {
         let now = self.session.now();
         let (n, prev) = match &self.old {
             Some((id, head)) => (head.n + 1, Some(*id)),

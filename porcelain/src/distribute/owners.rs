@@ -106,9 +106,11 @@ impl PushPolicy for OwnersOnly {
         let signers = signers(pushed);
         for signed in typed::<Entry>(&pushed.statements) {
             let own = chain.documents().iter().rev();
-            let own = own.filter_map(|document| signed.verify(&document.roles.release, "release").ok()).next();
+            let own =
+                own.filter_map(|document| signed.verify(&document.roles.release, "release").ok()).next();
             // What the owner carries of others is signed by those.
-            let entry = own.or_else(|| signers.verify(signed.envelope(), "release", |entry: &Entry| entry.signer));
+            let entry =
+                own.or_else(|| signers.verify(signed.envelope(), "release", |entry: &Entry| entry.signer));
             let Some(entry) = entry else {
                 let what = format!("entry {} is not signed by who it says", signed.id().short(16));
                 return Err(("E-SIG".into(), what));

@@ -91,6 +91,9 @@ impl Settings {
 fn whole_id(text: &str) -> Result<IdentityId, Error> {
     let id = text.strip_prefix("id:").and_then(|digits| digits.parse().ok());
     id.ok_or_else(|| {
-        Error::usage(format!("{text:?} in {FILE} is no id"), "write `id:` and all 64 digits: `pkg id list` shows them")
+        Error::usage(
+            format!("{text:?} in {FILE} is no id"),
+            "write `id:` and all 64 digits: `pkg id list` shows them",
+        )
     })
 }

@@ -5,7 +5,7 @@
 //! Leaves to others: taking it ([`super::accept`]), which judges all of it anew.
 
 use super::accept;
-use super::incoming::{Incoming, Receiving};
+use super::incoming::{Incoming, Receiving, on_disk};
 use super::owners::{OwnersOnly, refusal, signers, wanted_of};
 use super::settings::{Caps, Settings};
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::session::{Options, Session};
 use objects::claim::Index as IndexHead;
 use objects::fsck::Signers;
 use objects::grants::Grants;
-use objects::id::IdentityId;
+use objects::id::{IdentityId, StatementId};
 use objects::identity::Chain;
 use objects::object::Exists;
 use objects::release::Entry;
@@ -24,6 +24,7 @@ use plumbing::index::Index;
 use plumbing::sync::push::Pushed;
 use plumbing::sync::serve::{Admitted, PushPolicy, Refusal, Taken};
 use plumbing::sync::{Wanted, is_complete};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,7 +69,8 @@ impl Strangers {
         let incoming = Incoming::of(&self.repository);
         incoming.sweep(&settings.caps)?;
         let (index, wanted) = self.look(pushed)?;
-        let statements: u64 = pushed.statements.iter().map(|envelope| envelope.encode().len() as u64).sum();
+        let statements: u64 =
+            pushed.statements.iter().map(|envelope| on_disk(envelope.encode().len() as u64)).sum();
         let bytes = wanted.iter().map(|wanted| wanted.bytes_max).fold(statements, u64::saturating_add);
         let place = self.reserve(pushed, bytes, &settings.caps)?;
         let receiving = incoming.receive(index.id())?;
@@ -89,12 +91,18 @@ impl Strangers {
             return Err(scope("its index and beacon do not speak of one state of one repository"));
         }
         let signers = signers(pushed);
+        let documents: HashSet<StatementId> =
+            signers.chains().flat_map(Chain::documents).map(|document| document.id()).collect();
         let mut wanted = vec![Wanted { tree: index.root, files_max: index.files, bytes_max: index.size }];
+        let mut trees = HashSet::from([index.root]);
         for envelope in &pushed.statements {
+            if envelope.kind() == Kind::Identity && documents.contains(&envelope.id()) {
+                continue;
+            }
             if let Some(entry) = check(envelope, &signers)?
                 && let Some(release) = entry.release()
                 && !self.repository.store().contains(&release.tree.object())
-                && wanted.iter().all(|wanted| wanted.tree != release.tree)
+                && trees.insert(release.tree)
             {
                 wanted.push(wanted_of(release));
             }
@@ -174,12 +182,7 @@ fn check(envelope: &Envelope, signers: &Signers) -> Result<Option<Verified<Entry
         Kind::Grants => {
             signers.verify::<Grants>(envelope, "admin", |grants| grants.issuer).ok_or_else(unsigned)?;
         }
-        Kind::Identity => {
-            let mut documents = signers.chains().flat_map(Chain::documents);
-            if !documents.any(|document| document.id() == envelope.id()) {
-                return Err(unsigned());
-            }
-        }
+        Kind::Identity => return Err(unsigned()), // no chain leads to it
         Kind::Beacon | Kind::Note => return Err(scope("it holds statements that no index leads to")),
     }
     Ok(None)
