@@ -136,15 +136,13 @@ fn offer_files(
     path: &Path,
     reporter: &dyn Reporter,
 ) -> Result<Sent, Error> {
-    let takes = Repository::open(path).and_then(|host| Ok(host.root().join(settings::FILE).exists()));
-    if !takes.unwrap_or(false) {
-        return Err(Error::Refused {
-            code: "E-SCOPE",
-            what: format!("{} holds another repository: {}", path.display(), theirs.repository),
-            hint: "push into a folder of your own; its owner takes releases with `pkg repo accept`".into(),
-        });
-    }
-    let host = Arc::new(Repository::open(path)?);
+    let takes = path.join(settings::FILE).exists();
+    let host = Repository::open(path).ok().filter(|_| takes).ok_or_else(|| Error::Refused {
+        code: "E-SCOPE",
+        what: format!("{} holds another repository: {}", path.display(), theirs.repository),
+        hint: "push into a folder of your own; its owner takes releases with `pkg repo accept`".into(),
+    })?;
+    let host = Arc::new(host);
     let policy = Strangers::new(session, host.clone(), false)?;
     let pushed = pushed(repository)?;
     let _lock = host.lock_shared()?;

@@ -1,12 +1,13 @@
 //! Delegates: versions of somebody else's package, by a grant of its owner (THREATS 1.1, SEC-058).
 
-use crate::distribute::{hex, id_of, key_of};
+use crate::distribute::{alter, hex, id_of, key_of};
 use crate::fixture::small;
 use crate::sandbox::{Person, World, text};
+use objects::claim::{LogRow, VersionRow};
 use objects::grants::{Grant, Grants, Permission};
 use objects::id::StatementId;
 use objects::refs::{PreviousValue, RefEdit};
-use objects::release::Entry;
+use objects::release::{Action, Entry};
 use objects::repository::Repository;
 use objects::signed::Signed;
 use objects::time::Timestamp;
@@ -57,7 +58,7 @@ pub fn ada_and_ci() -> (World, Person, Person) {
 }
 
 /// Publishes a version of a package of ada's as a delegate.
-pub fn publish_for<'a>(world: &World, name: &str, version: &str, owner: &'a str) -> [String; 6] {
+pub fn publish_for(world: &World, name: &str, version: &str, owner: &str) -> [String; 6] {
     let folder = world.path(format!("{}-{version}", name.replace('/', "-")));
     small(&folder, name, version, "");
     ["publish", text(&folder), "--to", "ci.repo", "--owner", owner].map(ToOwned::to_owned)
@@ -100,6 +101,42 @@ fn a_delegate_publishes_what_was_granted_and_nothing_else() {
     assert!(by_ci.iter().all(|entry| entry.grants.len() == 1));
     ci.is_whole(&ci.repo());
     ada.is_whole(&ada.repo());
+}
+
+/// SEC-041, O10: an entry that names an owner who granted its signer nothing is taken by nobody: not by a distributor,
+/// whatever index lists it, and not by a user.
+#[test]
+fn an_entry_without_a_grant_is_taken_by_nobody() {
+    let (world, ada, eve) = ada_and_ci();
+    eve.ok(["repo", "accept", "ada.repo", "--repo", "ci.repo"]);
+    let repository = Repository::open(&eve.repo()).unwrap();
+    let statements = repository.statements().list().unwrap().into_iter();
+    let mut entries = statements.filter_map(|id| repository.statements().find::<Entry>(id).ok());
+    let mut entry: Entry = entries.next().unwrap().envelope().peek().unwrap();
+    entry.signer = id_of(&eve)[3..].parse().unwrap();
+    let Action::Release(release) = &mut entry.action else { panic!("{entry:?}") };
+    release.version = "9.0.0".parse().unwrap();
+    let release = release.as_ref().clone();
+    let signed = Signed::sign(&entry, &[&key_of(&eve, "ci")]).unwrap();
+    repository.statements().insert(signed.envelope()).unwrap();
+    alter(&eve.repo(), &key_of(&eve, "ci"), "acme/web", |record| {
+        let (signer, seq, listed) = (entry.signer, 0, entry.created);
+        record.logs.push(LogRow { signer, seq, entry: signed.id(), listed });
+        record.versions.push(VersionRow { entry: signed.id(), signer, seq, listed, mark: None, release });
+    });
+    drop(ada);
+
+    let bob = world.user("bob").clone_of("ci.repo", "work");
+    bob.no(["add", "acme/web#9.0.0", "-y"], "E-SCOPE");
+    let dan = world.author("dan");
+    dan.no(["repo", "accept", "ci.repo", "acme/web#9.0.0", "--repo", "dan.repo"], "E-SCOPE");
+    dan.ok(["repo", "accept", "ci.repo", "--repo", "dan.repo"]); // what stands in it is taken
+    let list = dan.yes(["repo", "list", "--repo", "dan.repo"]);
+    assert_eq!(
+        (&list["carried"][0]["newest"], &list["carried"][0]["versions"]),
+        (&"1.0.0".into(), &1.into())
+    );
+    dan.is_whole(&dan.repo());
 }
 
 /// A mirror of a repository with grants has them too; one that lost them is not whole.

@@ -2,6 +2,7 @@
 
 use crate::fixture::{hello, small};
 use crate::sandbox::{Person, World, content, copy, text, walk};
+use crate::stage::Stage;
 use objects::claim::{Beacon, Index as Head, PackageRecord};
 use objects::key::SecretKey;
 use objects::repository::Repository;
@@ -43,7 +44,7 @@ pub fn key_of(person: &Person, name: &str) -> SecretKey {
 }
 
 /// Changes a record in the index of a repository, and signs that as its distributor.
-fn alter(repo: &Path, key: &SecretKey, name: &str, change: impl FnOnce(&mut PackageRecord)) {
+pub fn alter(repo: &Path, key: &SecretKey, name: &str, change: impl FnOnce(&mut PackageRecord)) {
     let repository = Repository::open(repo).unwrap();
     let mut summary = repository.summary().unwrap().unwrap();
     let old: Head = summary.index.envelope().peek().unwrap();
@@ -399,4 +400,42 @@ fn a_folder_takes_offers_where_its_owner_says_so() {
     cy.ok(["add", "hello#1.2.0", "-y"]);
     drop(served);
     host.is_whole(&world.path("share"));
+}
+
+/// REL-001: a distributor killed while taking a release has the old index or the new one, and goes on.
+#[test]
+fn a_killed_accept_is_absent_or_whole() {
+    let stage = Stage::set(|stage| {
+        stage.bob.ok(["id", "new", "bob"]);
+        stage.bob.ok(["init", "--bare", "shelf"]);
+    });
+    let shelf = stage.stage.join("shelf");
+    stage.kill_at_every_call(&stage.bob, &["repo", "accept", "repo", "--repo", "shelf"], &|place, done| {
+        stage.look_after(&stage.bob, &shelf, done);
+        let shown = stage.bob.run(["show", "hello", "--repo", "shelf", "--json"]);
+        assert!(!done || shown.code == Some(0), "{place}: {shown:?}");
+    });
+}
+
+/// REL-001, SEC-128: an author killed while offering leaves the repository as it was, and at most what a sweep takes.
+#[test]
+fn a_killed_offer_leaves_the_repository_as_it_was() {
+    let stage = Stage::set(|stage| {
+        stage.bob.ok(["id", "new", "bob"]);
+        stage.bob.ok(["init", "--bare", "shelf"]);
+        stage.bob.ok(["repo", "sign", "--repo", "shelf"]);
+        fs::write(stage.stage.join("shelf/distribute.toml"), "").unwrap();
+    });
+    let shelf = stage.stage.join("shelf");
+    let before = fs::read(shelf.join("summary")).unwrap();
+    stage.kill_at_every_call(&stage.ada, &["push", "shelf", "--repo", "repo"], &|place, done| {
+        stage.bob.is_whole(&shelf);
+        assert_eq!(fs::read(shelf.join("summary")).unwrap(), before, "{place}");
+        let list = stage.bob.yes(["repo", "list", "--repo", "shelf"]);
+        let waiting = list["waiting"].as_array().unwrap().len();
+        assert!(if done { waiting == 1 } else { waiting <= 1 }, "{place}: {list}");
+        if done {
+            stage.bob.ok(["repo", "accept", list["waiting"][0]["id"].as_str().unwrap(), "--repo", "shelf"]);
+        }
+    });
 }

@@ -10,12 +10,14 @@ use super::owners::{OwnersOnly, refusal, signers, wanted_of};
 use super::settings::{Caps, Settings};
 use crate::error::Error;
 use crate::event::Silent;
+use crate::publish::tag_ref;
 use crate::session::{Options, Session};
 use objects::claim::Index as IndexHead;
 use objects::fsck::Signers;
 use objects::grants::Grants;
-use objects::id::{IdentityId, StatementId};
+use objects::id::{IdentityId, StatementId, TreeId};
 use objects::identity::Chain;
+use objects::limits::GRANT_DEPTH_MAX;
 use objects::object::Exists;
 use objects::release::Entry;
 use objects::repository::Repository;
@@ -24,8 +26,8 @@ use plumbing::index::Index;
 use plumbing::sync::push::Pushed;
 use plumbing::sync::serve::{Admitted, PushPolicy, Refusal, Taken};
 use plumbing::sync::{Wanted, is_complete};
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Takes what the owner of a repository pushes, and holds what others do.
@@ -68,19 +70,20 @@ impl Strangers {
         let settings = Settings::read(&self.repository)?;
         let incoming = Incoming::of(&self.repository);
         incoming.sweep(&settings.caps)?;
-        let (index, wanted) = self.look(pushed)?;
+        let (index, offer) = self.look(pushed)?;
+        let wanted = &offer.wanted;
         let statements: u64 =
             pushed.statements.iter().map(|envelope| on_disk(envelope.encode().len() as u64)).sum();
         let bytes = wanted.iter().map(|wanted| wanted.bytes_max).fold(statements, u64::saturating_add);
         let place = self.reserve(pushed, bytes, &settings.caps)?;
         let receiving = incoming.receive(index.id())?;
         receiving.repository().statements().insert_all(&pushed.statements)?;
-        Ok(Box::new(Stranger { policy: self, settings, wanted, receiving, _place: place }))
+        Ok(Box::new(Stranger { policy: self, settings, offer, receiving, _place: place }))
     }
 
     /// Checks every statement of a push: the index by the keys of its distributor, all others by those of who they
-    /// say signed them. Gives the index, and the trees that are to come.
-    fn look(&self, pushed: &Pushed) -> Result<(Verified<IndexHead>, Vec<Wanted>), Error> {
+    /// say signed them. Gives the index, and what is to come with it.
+    fn look(&self, pushed: &Pushed) -> Result<(Verified<IndexHead>, Offer), Error> {
         let summary = &pushed.summary;
         let chain = Chain::walk(summary.repository.owner, &summary.owner)?;
         let roles = &chain.head().roles;
@@ -93,21 +96,28 @@ impl Strangers {
         let signers = signers(pushed);
         let documents: HashSet<StatementId> =
             signers.chains().flat_map(Chain::documents).map(|document| document.id()).collect();
-        let mut wanted = vec![Wanted { tree: index.root, files_max: index.files, bytes_max: index.size }];
+        let wanted = vec![Wanted { tree: index.root, files_max: index.files, bytes_max: index.size }];
+        let mut offer = Offer { wanted, entries: HashMap::new(), grants: Vec::new() };
         let mut trees = HashSet::from([index.root]);
         for envelope in &pushed.statements {
             if envelope.kind() == Kind::Identity && documents.contains(&envelope.id()) {
                 continue;
             }
-            if let Some(entry) = check(envelope, &signers)?
-                && let Some(release) = entry.release()
-                && !self.repository.store().contains(&release.tree.object())
-                && trees.insert(release.tree)
-            {
-                wanted.push(wanted_of(release));
+            match check(envelope, &signers)? {
+                Checked::Entry(entry) => {
+                    offer.entries.insert(entry.id(), (entry.owner, entry.signer));
+                    let release = entry.release().filter(|release| trees.insert(release.tree));
+                    let is_here = |tree: TreeId| self.repository.store().contains(&tree.object());
+                    offer.wanted.extend(release.filter(|release| !is_here(release.tree)).map(wanted_of));
+                }
+                Checked::Grants(grants) => {
+                    let to = grants.grants.iter().map(|grant| grant.to).collect();
+                    offer.grants.push((grants.issuer, to));
+                }
+                Checked::Index => {}
             }
         }
-        Ok((index, wanted))
+        Ok((index, offer))
     }
 
     /// Room for a push, until the guard is dropped.
@@ -136,19 +146,15 @@ impl Strangers {
         Ok(Place { policy: self, mine: (from, bytes) })
     }
 
-    /// Lists what was held at once, if its owners are accepted without asking. What cannot be waits.
-    fn list_at_once(&self, id: &str, owners: &[IdentityId], settings: &Settings) -> bool {
-        let Some(home) = &self.signs else { return false };
-        if owners.is_empty() || owners.iter().any(|owner| !settings.accept.contains(owner)) {
-            return false;
-        }
+    /// Lists what was held at once. What cannot be waits.
+    fn list_at_once(&self, id: &str, home: &Path) -> bool {
         let request = accept::Request {
             from: id.to_owned(),
             specs: Vec::new(),
             to: self.repository.root().to_owned(),
             identity: None,
         };
-        let session = Session::open(Options { home: Some(home.clone()), ..Options::default() });
+        let session = Session::open(Options { home: Some(home.to_owned()), ..Options::default() });
         match session.and_then(|session| accept::accept(&session, &request, &Silent)) {
             Ok(_) => true,
             Err(error) => {
@@ -163,29 +169,87 @@ fn scope(what: &str) -> Error {
     Error::Refused { code: "E-SCOPE", what: what.into(), hint: String::new() }
 }
 
-/// Checks a statement against the identities that were pushed with it. Gives the entry, if it is one.
-fn check(envelope: &Envelope, signers: &Signers) -> Result<Option<Verified<Entry>>, Error> {
-    let unsigned = || Error::Refused {
+/// A statement whose signer was found among the identities it was pushed with.
+enum Checked {
+    Entry(Verified<Entry>),
+    Grants(Verified<Grants>),
+    Index,
+}
+
+/// Checks a statement that is no identity's against the identities that were pushed with it.
+fn check(envelope: &Envelope, signers: &Signers) -> Result<Checked, Error> {
+    let checked = match envelope.kind() {
+        Kind::Entry => signers.verify::<Entry>(envelope, "release", |entry| entry.signer).map(Checked::Entry),
+        Kind::Index => {
+            let index = signers.verify::<IndexHead>(envelope, "index", |index| index.repository.owner);
+            index.map(|_| Checked::Index)
+        }
+        Kind::Grants => {
+            signers.verify::<Grants>(envelope, "admin", |grants| grants.issuer).map(Checked::Grants)
+        }
+        Kind::Identity => None, // no chain leads to it
+        Kind::Beacon | Kind::Note => return Err(scope("it holds statements that no index leads to")),
+    };
+    checked.ok_or_else(|| Error::Refused {
         code: "E-SIG",
         what: format!("{} {} is not signed by who it says", envelope.kind().word(), envelope.id().short(16)),
         hint: String::new(),
-    };
-    match envelope.kind() {
-        Kind::Entry => {
-            let entry = signers.verify::<Entry>(envelope, "release", |entry| entry.signer);
-            return entry.map(Some).ok_or_else(unsigned);
+    })
+}
+
+/// What a push brings, as far as its statements tell.
+struct Offer {
+    /// The tree of its index, then those of releases that are not here.
+    wanted: Vec<Wanted>,
+    /// Whose package each entry is of, and who signed it.
+    entries: HashMap<StatementId, (IdentityId, IdentityId)>,
+    /// Who grants something to whom.
+    grants: Vec<(IdentityId, Vec<IdentityId>)>,
+}
+
+impl Offer {
+    /// True if the index that was pushed has news, and all of it is by owners who are accepted, or by whom they grant
+    /// something. It is judged in full later: what this keeps away is work that strangers could make.
+    fn is_welcome(
+        &self,
+        index: &Index<'_>,
+        host: &Repository,
+        accepted: &[IdentityId],
+    ) -> Result<bool, Error> {
+        let mut news = 0;
+        for name in index.names() {
+            let Some(record) = index.record(&name)? else { continue };
+            if !accepted.contains(&record.owner) {
+                return Ok(false);
+            }
+            let signers = self.signers_for(record.owner);
+            for row in &record.versions {
+                if host.refs().try_find(&tag_ref(record.owner, &name, &row.release.version))?
+                    == Some(row.entry)
+                {
+                    continue;
+                }
+                let stated = self.entries.get(&row.entry);
+                if stated != Some(&(record.owner, row.signer)) || !signers.contains(&row.signer) {
+                    return Ok(false);
+                }
+                news += 1;
+            }
         }
-        Kind::Index => {
-            let index = signers.verify::<IndexHead>(envelope, "index", |index| index.repository.owner);
-            index.ok_or_else(unsigned)?;
-        }
-        Kind::Grants => {
-            signers.verify::<Grants>(envelope, "admin", |grants| grants.issuer).ok_or_else(unsigned)?;
-        }
-        Kind::Identity => return Err(unsigned()), // no chain leads to it
-        Kind::Beacon | Kind::Note => return Err(scope("it holds statements that no index leads to")),
+        Ok(news > 0)
     }
-    Ok(None)
+
+    /// The owner, and everybody whom grants lead to from there.
+    fn signers_for(&self, owner: IdentityId) -> HashSet<IdentityId> {
+        let mut signers = HashSet::from([owner]);
+        for _ in 0..GRANT_DEPTH_MAX {
+            let from = |issuer: &IdentityId| signers.contains(issuer);
+            let to = self.grants.iter().filter(|(issuer, _)| from(issuer)).flat_map(|(_, to)| to);
+            let to: Vec<IdentityId> = to.copied().collect();
+            signers.extend(to);
+        }
+        signers
+    }
 }
 
 impl PushPolicy for Strangers {
@@ -217,7 +281,7 @@ impl Drop for Place<'_> {
 struct Stranger<'a> {
     policy: &'a Strangers,
     settings: Settings,
-    wanted: Vec<Wanted>,
+    offer: Offer,
     receiving: Receiving,
     _place: Place<'a>,
 }
@@ -228,32 +292,33 @@ impl Admitted for Stranger<'_> {
     }
 
     fn wanted(&self) -> &[Wanted] {
-        &self.wanted
+        &self.offer.wanted
     }
 
     fn accept(self: Box<Self>, pushed: &Pushed) -> Result<Taken, Refusal> {
-        let Stranger { policy, settings, wanted, receiving, _place } = *self;
-        let owners = owners(receiving.repository(), wanted[0]).map_err(refusal)?;
+        let Stranger { policy, settings, offer, receiving, _place } = *self;
+        let is_welcome = look_inside(&receiving, &offer, policy, &settings).map_err(refusal)?;
         receiving.hold(&pushed.summary).map_err(refusal)?;
         let id = Incoming::id(pushed.summary.index.id());
-        match policy.list_at_once(&id, &owners, &settings) {
-            true => Ok(Taken::Shown),
-            false => Ok(Taken::Held(id)),
+        match policy.signs.as_ref().filter(|_| is_welcome) {
+            Some(home) if policy.list_at_once(&id, home) => Ok(Taken::Shown),
+            _ => Ok(Taken::Held(id)),
         }
     }
 }
 
-/// Whose packages an index that was pushed lists, once it is here to its last record.
-fn owners(repository: &Repository, index: Wanted) -> Result<Vec<IdentityId>, Error> {
-    if !is_complete(repository.store(), index)? {
+/// Whether what was received may be listed at once. Its index has to be here to its last record in any case.
+fn look_inside(
+    receiving: &Receiving,
+    offer: &Offer,
+    policy: &Strangers,
+    settings: &Settings,
+) -> Result<bool, Error> {
+    let store = receiving.repository().store();
+    if !is_complete(store, offer.wanted[0])? {
         return Err(Error::not_found("all of its index", "push again"));
     }
-    let index = Index::open(repository.store(), index.tree)?;
-    let mut owners = Vec::new();
-    for name in index.names() {
-        owners.extend(index.record(&name)?.map(|record| record.owner));
-    }
-    owners.sort();
-    owners.dedup();
-    Ok(owners)
+    let index = Index::open(store, offer.wanted[0].tree)?;
+    index.names().iter().try_for_each(|name| index.record(name).map(drop))?;
+    offer.is_welcome(&index, &policy.repository, &settings.accept)
 }
