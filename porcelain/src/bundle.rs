@@ -148,7 +148,10 @@ fn copy_statements(
             RefEdit { name, previous: PreviousValue::Any, new: Some(row.entry), message: "bundle".into() };
         target.refs().edit(&[edit], session.now())?;
     }
-    heads.extend(view.repository().summary()?.map(|summary| summary.index.id()));
+    if let Some(summary) = view.repository().summary()? {
+        heads.push(summary.index.id());
+        heads.extend(index.identity(summary.repository.owner)?.map(|row| row.document));
+    }
     for head in heads {
         let mut next = Some(head);
         while let Some(id) = next.filter(|id| !matches!(target.statements().try_find(*id), Ok(Some(_)))) {

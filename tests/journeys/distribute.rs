@@ -117,6 +117,7 @@ fn a_distributor_carries_what_an_author_signed() {
     assert_eq!(content(&cy.loaded("hello")), content(&world.path("hello")));
 
     dan.ok(["bundle", "create", "carried.bundle", "hello", "--repo", "dan.repo"]);
+    dan.ok(["bundle", "verify", "carried.bundle"]);
     let eli = world.user("eli").clone_of("carried.bundle", "eli-work");
     eli.ok(["add", "hello", "-y"]);
     assert_eq!(content(&eli.loaded("hello")), content(&world.path("hello")));
