@@ -2,7 +2,7 @@
 
 use crate::distribute::{alter, hex, id_of, key_of};
 use crate::fixture::small;
-use crate::sandbox::{Person, World, text};
+use crate::sandbox::{Person, World, content, text};
 use objects::claim::{LogRow, VersionRow};
 use objects::grants::{Grant, Grants, Permission};
 use objects::id::StatementId;
@@ -170,4 +170,77 @@ fn copies_carry_the_grants() {
     let run = cy.run(["fsck", "--repo", "mirror", "--json"]);
     assert_ne!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("the index names it, but it is not here"), "{run:?}");
+}
+
+/// O10: a user installs what a delegate signed: from the delegate, from a distributor who took it, from a mirror and a
+/// bundle of that, and off line. The lock names the signer.
+#[test]
+fn a_user_installs_what_a_delegate_signed() {
+    let (world, ada, ci) = ada_and_ci();
+    grant(&ada, "ada", &id_of(&ci), "acme/web");
+    ada.ok(["repo", "sign", "--repo", "ada.repo"]);
+    ci.ok(["repo", "accept", "ada.repo", "--repo", "ci.repo"]);
+    ci.ok(publish_for(&world, "acme/web", "1.1.0", "ada"));
+    let dan = world.author("dan");
+    dan.ok(["repo", "accept", "ada.repo", "--repo", "dan.repo"]);
+    let taken = dan.yes(["repo", "accept", "ci.repo", "--repo", "dan.repo"]);
+    assert_eq!(hex(&taken["taken"][0]["signer"]), id_of(&ci)[3..], "{taken}");
+    dan.is_whole(&dan.repo());
+    dan.ok(["bundle", "create", "web.bundle", "acme/web", "--repo", "dan.repo"]);
+    dan.ok(["bundle", "verify", "web.bundle"]);
+    dan.ok(["clone", "--mirror", "dan.repo", "mirror"]);
+    for (n, source) in ["ci.repo", "dan.repo", "mirror", "web.bundle"].into_iter().enumerate() {
+        let bob = world.user(&format!("bob-{n}")).clone_of(source, &format!("work-{n}"));
+        bob.ok(["add", "acme/web", "-y"]);
+        assert_eq!(bob.installed()["acme/web"], "1.1.0", "{source}");
+        assert_eq!(content(&bob.loaded("acme/web")), content(&world.path("acme-web-1.1.0")), "{source}");
+        let lock = std::fs::read_to_string(bob.here("pkg.lock")).unwrap();
+        assert!(lock.contains(&id_of(&ci)[3..]), "{source}: {lock}");
+        bob.ok(["remove", "acme/web", "-y"]);
+        bob.ok(["add", "acme/web", "-y", "--offline"]);
+        bob.store_is_whole();
+    }
+}
+
+/// O10, SEC-128: a delegate pushes to a distributor who accepts the owner: it is listed at once, and installs.
+#[test]
+fn what_a_delegate_pushes_for_an_accepted_owner_is_listed() {
+    let (world, ada, ci) = ada_and_ci();
+    grant(&ada, "ada", &id_of(&ci), "acme/*");
+    ada.ok(["repo", "sign", "--repo", "ada.repo"]);
+    ci.ok(["repo", "accept", "ada.repo", "--repo", "ci.repo"]);
+    ci.ok(publish_for(&world, "acme/web", "1.1.0", "ada"));
+    let dan = world.author("dan");
+    dan.ok(["repo", "sign", "--repo", "dan.repo"]);
+    let settings = format!("accept = [\"{}\"]\n", id_of(&ada));
+    std::fs::write(dan.repo().join("distribute.toml"), settings).unwrap();
+    let served = dan.serve(&dan.repo(), &["--accept-pushes", "--sign"]);
+    let pushed = ci.yes(["push", &served.url, "--repo", "ci.repo"]);
+    assert_eq!(pushed["held"], serde_json::Value::Null, "{pushed}");
+    let bob = world.user("bob").clone_of(&served.ticket, "work");
+    bob.ok(["add", "acme/web#1.1.0", "-y"]);
+    drop(served);
+    dan.is_whole(&dan.repo());
+}
+
+/// SEC-052: one version with two contents, by owner and delegate: a distributor lists the first it saw, no other.
+#[test]
+fn a_version_with_two_contents_is_listed_once() {
+    let (world, ada, ci) = ada_and_ci();
+    grant(&ada, "ada", &id_of(&ci), "acme/web");
+    ada.ok(["repo", "sign", "--repo", "ada.repo"]);
+    ci.ok(["repo", "accept", "ada.repo", "--repo", "ci.repo"]);
+    let args = publish_for(&world, "acme/web", "1.1.0", "ada");
+    std::fs::write(world.path("acme-web-1.1.0/text.txt"), "another").unwrap();
+    ci.ok(args);
+    small(&world.path("web"), "acme/web", "1.1.0", "");
+    ada.publish(&world.path("web"));
+    let dan = world.author("dan");
+    dan.ok(["repo", "accept", "ada.repo", "--repo", "dan.repo"]);
+    let failure =
+        dan.run(["repo", "accept", "ci.repo", "acme/web#1.1.0", "--repo", "dan.repo", "--json"]).failure();
+    assert!(["E-FORK", "E-CONFLICT", "E-POLICY", "E-SCOPE"].contains(&failure.code.as_str()), "{failure:?}");
+    let bob = world.user("bob").clone_of("dan.repo", "work");
+    bob.ok(["add", "acme/web#1.0.0", "-y"]);
+    dan.is_whole(&dan.repo());
 }
