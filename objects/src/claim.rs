@@ -181,6 +181,9 @@ pub struct PackageRecord {
     pub name: PackageName,
     /// Whose it is.
     pub owner: IdentityId,
+    /// The entry by which the owner before handed it to this one, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<StatementId>,
     /// The heads of its logs.
     pub logs: Vec<LogRow>,
     /// Its versions, oldest first.

@@ -112,9 +112,9 @@ impl SecretKey {
         SecretKey(SigningKey::from_bytes(seed))
     }
 
-    /// The seed, to be written into a key file.
-    pub fn seed(&self) -> [u8; 32] {
-        self.0.to_bytes()
+    /// The seed, to be written into a key file. Lent, so that no copy is left behind unwiped.
+    pub fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
     }
 }
 

@@ -252,6 +252,7 @@ fn unpack(
     reporter: &dyn Reporter,
 ) -> Result<Vec<String>, Error> {
     use plumbing::sync::{self, Source, Wanted};
+    use plumbing::trust::Places;
     let summary = remote.advertise()?;
     let state = plumbing::trust::State::in_memory()?;
     let lookup = crate::remote::Lookup::new(target.statements(), remote);
@@ -277,8 +278,10 @@ fn unpack(
                 Err(sync::Error::Incomplete { .. }) => continue, // the bundle was made without this version
                 fetched => drop(fetched?),
             }
-            let chain = judge.identity(record.owner, owner.as_ref(), &lookup, &remote.shown())?;
-            judge.accept_release(&accepted, &record, row, &chain, &lookup, &remote.shown())?;
+            let origin = &remote.shown();
+            let chain = judge.identity(record.owner, owner.as_ref(), &lookup, origin)?;
+            let places = Places { directory: &opened, statements: &lookup, origin };
+            judge.accept_release(&accepted, &record, row, &chain, places)?;
             releases.push(format!("{name} {}", release.version));
         }
     }

@@ -219,6 +219,7 @@ impl Error {
             Error::Environment(error) => {
                 error.hint().unwrap_or_else(|| general_hint(error.code())).to_owned()
             }
+            Error::Key(error) => error.hint().unwrap_or_else(|| general_hint(error.code())).to_owned(),
             Error::NotFound { hint, .. }
             | Error::Conflict { hint, .. }
             | Error::Usage { hint, .. }
@@ -245,7 +246,6 @@ fn general_hint(code: &str) -> &'static str {
         "E-FORK" => "two statements contradict each other: neither was applied, both are kept as evidence",
         "E-IDENTITY-CHANGED" => "the name belongs to somebody else now: find out why before you go on",
         "E-NOSPACE" => "free some space and repeat the command; nothing was lost",
-        "E-KEYPERM" => "a key must be readable by you alone: chmod 600 the file, chmod 700 its folder",
         "E-PATH" => {
             "names and links must stay inside the package; --allow-unportable admits names some systems cannot hold"
         }

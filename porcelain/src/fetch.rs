@@ -7,7 +7,6 @@
 //! Promises: nothing is believed that was not judged; stopped anywhere, the old state stands and
 //! what arrived is kept.
 
-use crate::distribute::authority;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity;
@@ -30,7 +29,7 @@ use objects::walk;
 use plumbing::index::Index;
 use plumbing::sync::intake::Intake;
 use plumbing::sync::{self, Source, Wanted};
-use plumbing::trust::{Accepted, Freshness, Judge, NameUse, Trusted};
+use plumbing::trust::{Accepted, Authorised, Freshness, Judge, NameUse, Places, Trusted};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -284,18 +283,28 @@ fn judge_release(
     let owner = judge.identity(pick.record.owner, row.as_ref(), lookup, origin)?;
     identity::keep_chain(repository, &owner, session)?;
     let is_first = judge.accept_name(&known.accepted, pick.record, origin)? == NameUse::First;
-    let entry = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, lookup, origin)?;
-    if pick.row.signer != pick.record.owner {
-        // Kept for work off line: who signed, and by whose grants.
-        let concerned = [pick.record.owner, pick.row.signer];
-        authority::bring(session, repository, &judge, &index, &concerned, (lookup, origin))?;
-    }
+    let places = Places { directory: &index, statements: lookup, origin };
+    let release = judge.accept_release(&known.accepted, pick.record, pick.row, &owner, places)?;
+    keep_path(session, repository, &release)?;
     if is_first {
         let (name, owner) = (&pick.record.name, pick.record.owner.to_hex());
         reporter.note(&format!("first use of {name}: owner id:{owner}, listed by {}", known.repository()));
     }
     judge.take_warnings().iter().for_each(|warning| reporter.warn(warning));
-    Ok(entry)
+    Ok(release.entry)
+}
+
+/// Keeps by whose word a delegate acted: it is judged again off line, and passed on.
+fn keep_path(session: &Session, repository: &Repository, release: &Authorised) -> Result<(), Error> {
+    if release.path.is_empty() {
+        return Ok(());
+    }
+    for step in &release.path {
+        identity::keep_chain(repository, &step.issuer, session)?;
+        repository.statements().insert(step.document.envelope())?;
+    }
+    identity::keep_chain(repository, &release.signer, session)?;
+    Ok(())
 }
 
 fn content(

@@ -10,9 +10,9 @@ use objects::key::{PublicKey, SecretKey, Signer};
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::repository::Repository;
 use objects::signed::Signed;
-use plumbing::trust::keyring::Passphrase;
+use plumbing::trust::keyring::{self, Passphrase};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The key of this machine's endpoint, which signs nothing.
 pub const ENDPOINT_KEY: &str = "endpoint";
@@ -41,28 +41,60 @@ struct Registry {
 /// # Errors
 /// `Conflict` if the user has one of that name.
 pub fn new(session: &Session, name: &str, passphrase: Option<&Passphrase>) -> Result<Own, Error> {
-    let mut registry = read_registry(session)?;
-    if name == ENDPOINT_KEY {
-        return Err(Error::usage(
-            format!("{name} is the name of this machine's network key"),
-            "choose another name",
-        ));
-    }
-    if registry.identity.iter().any(|own| own.name == name) {
-        return Err(Error::conflict(
-            format!("you have an identity {name} already"),
-            "choose another name; `pkg id list` shows yours",
-        ));
-    }
+    check_free(session, name)?;
     let keyring = session.keyring()?;
     let secret = match keyring.list()?.iter().any(|key| key == name) {
         // A key without an identity is what a killed command left.
         true => keyring.load(name, &mut || session.ask(name))?,
         false => keyring.create(name, passphrase)?,
     };
+    found(session, name, &secret)
+}
+
+/// Makes an identity with a key that another tool made. The keyring gets a copy; the file stays.
+///
+/// # Errors
+/// `Conflict` if the user has an identity or another key of that name; if the file is open to others or holds
+/// no ed25519 key.
+pub fn import(
+    session: &Session,
+    name: &str,
+    file: &Path,
+    passphrase: Option<&Passphrase>,
+) -> Result<Own, Error> {
+    check_free(session, name)?;
+    let keyring = session.keyring()?;
+    let secret = keyring::read_key(file, &mut || session.ask(&file.display().to_string()))?;
+    if !keyring.list()?.iter().any(|key| key == name) {
+        keyring.insert(name, &secret, passphrase)?;
+    } else if keyring.load(name, &mut || session.ask(name))?.public() != secret.public() {
+        return Err(Error::conflict(format!("there is another key {name} already"), "choose another name"));
+    }
+    found(session, name, &secret)
+}
+
+fn check_free(session: &Session, name: &str) -> Result<(), Error> {
+    if name == ENDPOINT_KEY {
+        return Err(Error::usage(
+            format!("{name} is the name of this machine's network key"),
+            "choose another name",
+        ));
+    }
+    if read_registry(session)?.identity.iter().any(|own| own.name == name) {
+        return Err(Error::conflict(
+            format!("you have an identity {name} already"),
+            "choose another name; `pkg id list` shows yours",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes the first document of an identity, signed by `secret`, and notes it as the user's.
+fn found(session: &Session, name: &str, secret: &SecretKey) -> Result<Own, Error> {
+    let mut registry = read_registry(session)?;
     let role = Role::new(vec![secret.public()], 1).map_err(objects::signed::Error::from)?;
     let document = Identity::found(Some(name.to_owned()), &role, session.now());
-    let signed = Signed::sign(&document, &[&secret])?;
+    let signed = Signed::sign(&document, &[secret])?;
     let own = Own { name: name.to_owned(), id: IdentityId::new(signed.id().object()), key: secret.public() };
     let chain = Chain::begin(own.id, &signed)?;
     keep_chain(session.store()?, &chain, session)?;

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 mod describe;
 pub mod distribute;
+pub mod dsse;
 pub mod env;
 pub mod error;
 pub mod event;
@@ -42,4 +43,4 @@ pub mod testing;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;
-pub use plumbing::trust::keyring::Passphrase;
+pub use plumbing::trust::keyring::{Passphrase, shield};

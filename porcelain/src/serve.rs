@@ -76,7 +76,7 @@ fn endpoint_key(session: &Session) -> Result<[u8; 32], Error> {
         true => keyring.load(name, &mut || None)?,
         false => keyring.create(name, None)?,
     };
-    Ok(secret.seed())
+    Ok(*secret.seed())
 }
 
 /// Writes `text` where a script can wait for it: whole or not at all.

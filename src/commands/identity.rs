@@ -2,9 +2,9 @@
 
 use super::Context;
 use crate::ui;
-use porcelain::{Error, Passphrase, identity};
+use porcelain::{Error, Passphrase, identity, shield};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Your identities: the keys you publish with
 #[derive(clap::Subcommand)]
@@ -13,6 +13,9 @@ pub enum Id {
     New {
         /// What you call it
         name: String,
+        /// Use a copy of the ed25519 key in FILE, as ssh-keygen or openssl write it (~/.ssh/id_ed25519)
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
         /// Encrypt the key with the passphrase in FILE's first line (or $PKG_PASSPHRASE, or asked for with --encrypt)
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
@@ -32,13 +35,16 @@ pub enum Id {
 impl Id {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
         match self {
-            Id::New { name, passphrase_file, encrypt } => {
+            Id::New { name, key, passphrase_file, encrypt } => {
                 let passphrase = match passphrase_file {
                     Some(path) => Some(read_passphrase(path)?),
                     None if *encrypt => Some(ask_twice(name)?),
                     None => None,
                 };
-                let own = identity::new(&context.session, name, passphrase.as_ref())?;
+                let own = match key {
+                    Some(file) => identity::import(&context.session, name, file, passphrase.as_ref())?,
+                    None => identity::new(&context.session, name, passphrase.as_ref())?,
+                };
                 if context.json {
                     ui::json(&own);
                 } else {
@@ -78,19 +84,19 @@ fn id_text(own: &identity::Own) -> String {
     format!("id:{}", own.id.to_hex())
 }
 
-fn read_passphrase(path: &PathBuf) -> Result<Passphrase, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| objects::disk::Error::new("read", path, e))?;
-    let first = text.lines().next().unwrap_or_default().to_owned();
-    if first.is_empty() {
+fn read_passphrase(path: &Path) -> Result<Passphrase, Error> {
+    let passphrase = Passphrase::read(path)?;
+    if passphrase.is_empty() {
         return Err(Error::usage(
             format!("{} has no first line", path.display()),
             "write the passphrase into it",
         ));
     }
-    Ok(Passphrase::from(first))
+    Ok(passphrase)
 }
 
 fn ask_twice(name: &str) -> Result<Passphrase, Error> {
+    shield();
     let refuse = || Error::usage("nobody can be asked for a passphrase here", "use --passphrase-file");
     if let Ok(text) = std::env::var("PKG_PASSPHRASE") {
         return Ok(Passphrase::from(text));
@@ -98,22 +104,24 @@ fn ask_twice(name: &str) -> Result<Passphrase, Error> {
     if !std::io::stdin().is_terminal() {
         return Err(refuse());
     }
-    let first = rpassword::prompt_password(format!("new passphrase for {name}: ")).map_err(|_| refuse())?;
-    let second = rpassword::prompt_password("once more: ").map_err(|_| refuse())?;
+    let asked = |what: &str| rpassword::prompt_password(what).map(Passphrase::from).map_err(|_| refuse());
+    let first = asked(&format!("new passphrase for {name}: "))?;
+    let second = asked("once more: ")?;
     if first != second || first.is_empty() {
         return Err(Error::usage("the two differ, or are empty", "try again"));
     }
-    Ok(Passphrase::from(first))
+    Ok(first)
 }
 
 /// Asks for the passphrase of a key: $PKG_PASSPHRASE, then the file $PKG_PASSPHRASE_FILE names, then
 /// the terminal.
 pub fn ask(key: &str) -> Option<Passphrase> {
+    shield();
     if let Ok(text) = std::env::var("PKG_PASSPHRASE") {
         return Some(Passphrase::from(text));
     }
     if let Some(path) = std::env::var_os("PKG_PASSPHRASE_FILE") {
-        return read_passphrase(&PathBuf::from(path)).ok();
+        return read_passphrase(Path::new(&path)).map_err(|error| ui::warn(error.message())).ok();
     }
     if !std::io::stdin().is_terminal() {
         return None;

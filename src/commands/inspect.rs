@@ -4,7 +4,7 @@ use super::Context;
 use crate::ui;
 use objects::name::PackageName;
 use objects::spec::PackageSpec;
-use porcelain::{Error, inspect};
+use porcelain::{Error, dsse, inspect};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -36,8 +36,11 @@ impl Search {
 /// Show a release: what its author signed
 #[derive(clap::Args)]
 pub struct Show {
-    /// NAME, NAME@REQ or NAME#ID
-    spec: PackageSpec,
+    /// NAME, NAME@REQ or NAME#ID; with --dsse also the id of a statement, or a ref
+    what: String,
+    /// Print the signed statement as a DSSE envelope in JSON, which other tools verify
+    #[arg(long)]
+    dsse: bool,
     /// The repository (default: the one you stand in)
     #[arg(long, value_name = "REPO", env = "PKG_REPO")]
     repo: Option<PathBuf>,
@@ -45,7 +48,15 @@ pub struct Show {
 
 impl Show {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
-        let (record, row) = context.view(self.repo.as_deref())?.release(&self.spec)?;
+        let view = context.view(self.repo.as_deref())?;
+        if self.dsse {
+            ui::json(&dsse::dsse(&view, &self.what)?);
+            return Ok(());
+        }
+        let spec: PackageSpec = self.what.parse().map_err(|error| {
+            Error::usage(Error::from(error).message(), "name a package: NAME, NAME@REQ or NAME#ID")
+        })?;
+        let (record, row) = view.release(&spec)?;
         if context.json {
             ui::json(&row);
             return Ok(());

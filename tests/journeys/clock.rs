@@ -53,8 +53,8 @@ impl Scene {
         self.stands(person, version);
     }
 
-    /// As [`Scene::installs`], or it is told that something on the way there is ahead of its time.
-    fn installs_or_says_why(&self, person: &Person, version: &str) {
+    /// As [`Scene::installs`], or it is told that it is ahead of its time.
+    fn installs_or_is_ahead(&self, person: &Person, version: &str) {
         let run = person.run(["add", &format!("hello#{version}"), "-y", "--json"]);
         match run.code {
             Some(0) => self.stands(person, version),
@@ -108,8 +108,11 @@ fn a_wrong_clock_of_the_author_is_mended_by_the_next_publication() {
         scene.ada.publish(&scene.source("1.2.0"));
         let work = bob.clone_of("ada.repo", "work");
         scene.installs(&work, "1.2.0");
-        scene.installs_or_says_why(&work, "1.1.0");
-        scene.installs_or_says_why(&work, "1.0.0"); // the way back through the log leads past 1.1.0
+        match seconds > 0 {
+            true => drop(work.no(["add", "hello#1.1.0", "-y"], "E-EXPIRED")),
+            false => scene.installs(&work, "1.1.0"),
+        }
+        scene.installs(&work, "1.0.0"); // the way back through the log leads past 1.1.0
         scene.ada.is_whole(&scene.repo);
     }
 }
@@ -147,6 +150,6 @@ fn a_clock_that_is_set_during_work_harms_nothing() {
         let bob = scene.world.user(&format!("bob{n}")).clone_of("ada.repo", &format!("work{n}"));
         scene.set_back_after(&bob, seconds, looks).run(["add", "hello", "-y"]);
         scene.installs(&bob, &last);
-        scene.installs_or_says_why(&bob, &version);
+        scene.installs_or_is_ahead(&bob, &version); // by which look the clock is right, it is dated
     }
 }

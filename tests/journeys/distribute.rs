@@ -11,6 +11,7 @@ use objects::store::pack::writer::Options;
 use plumbing::index::{Changes, Index, edit};
 use plumbing::trust::keyring::Keyring;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -361,6 +362,7 @@ fn accepted_owners_are_listed_at_once() {
 
     let fay = world.user("fay");
     fs::write(world.path("secret"), "open sesame\n").unwrap();
+    fs::set_permissions(world.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
     fay.ok(["id", "new", "fay", "--passphrase-file", "secret"]);
     fay.ok(["init", "--bare", "fay.repo"]);
     fay.with("PKG_PASSPHRASE_FILE", world.path("secret")).ok(["repo", "sign", "--repo", "fay.repo"]);

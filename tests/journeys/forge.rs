@@ -90,7 +90,13 @@ impl Forged {
         let release = entry.release().unwrap().clone();
         let row =
             VersionRow { entry: signed.id(), signer: owner, seq: 0, listed: created, mark: None, release };
-        let record = PackageRecord { name: entry.name.clone(), owner, logs: vec![log], versions: vec![row] };
+        let record = PackageRecord {
+            name: entry.name.clone(),
+            owner,
+            transfer: None,
+            logs: vec![log],
+            versions: vec![row],
+        };
         let document = IdentityRow { n: 0, document: identity.id() };
         let changes =
             Changes { records: vec![record], identities: vec![(owner, document)], ..Changes::default() };

@@ -320,12 +320,21 @@ fn an_encrypted_key_signs_with_its_passphrase_only() {
     let ada = world.user("ada");
     fs::write(world.path("secret"), "correct horse\n").unwrap();
     fs::write(world.path("wrong"), "battery staple\n").unwrap();
+    for file in ["secret", "wrong"] {
+        fs::set_permissions(world.path(file), fs::Permissions::from_mode(0o600)).unwrap();
+    }
     ada.ok(["id", "new", "ada", "--passphrase-file", "secret"]);
     ada.ok(["init", "--bare", "ada.repo"]);
     hello(&world.path("hello"), "1.0.0");
     let publish = |who: &Person| who.run(["publish", "hello", "--to", "ada.repo", "--json"]);
-    assert_eq!(publish(&ada).failure().code, "E-KEYPERM");
-    assert_eq!(publish(&ada.with("PKG_PASSPHRASE_FILE", "wrong")).failure().code, "E-KEYPERM");
+    let hinted = |who: &Person, what: &str| {
+        let failure = publish(who).failure();
+        assert_eq!(failure.code, "E-KEYPERM");
+        assert!(failure.hints[0].contains(what) && !failure.hints[0].contains("chmod"), "{failure:?}");
+    };
+    hinted(&ada, "at a terminal");
+    hinted(&ada.with("PKG_PASSPHRASE_FILE", "wrong"), "try again");
+    hinted(&ada.with("PKG_PASSPHRASE_FILE", "absent"), "at a terminal");
     assert!(!ada.repo().join("summary").exists());
     let run = publish(&ada.with("PKG_PASSPHRASE_FILE", "secret"));
     assert_eq!(run.code, Some(0), "{run:?}");

@@ -1,10 +1,13 @@
 //! The stat cache: a folder in which nothing has changed is not read again.
 //!
 //! ```text
-//! "pkgstat1"  flags  tree (32)  SHA-256 (32)  size, files, archive size (u64)  rows  BLAKE3 of all before
-//! row         'd' path      'l' path, BLAKE3 of the target      'f' path, stamp (57)
+//! "pkgstat2"  flags  tree (32)  SHA-256 (32)  size, files, archive size (u64)  rows  BLAKE3 of all before
+//! row         the first 16 bytes of the BLAKE3 of a node
+//! node        'd' path      'l' path, BLAKE3 of the target      'f' path, stamp (57)
 //! path        length (u16), bytes                                            all little-endian
 //! ```
+//!
+//! Rows are only ever compared, so a million files take 16 MB, whatever their paths.
 //!
 //! As git's index does, it believes that a file is what it was if size, times and inode are; a file that
 //! was written so shortly before it was read that a second write could have gone unseen ("racily
@@ -18,11 +21,12 @@ use crate::id::{ObjectId, TreeId};
 use crate::release::Sha256;
 use rustix::fs::Stat;
 
-const MAGIC: &[u8; 8] = b"pkgstat1";
+const MAGIC: &[u8; 8] = b"pkgstat2";
 const HEAD_BYTES: usize = 8 + 1 + 32 + 32 + 3 * 8;
 const STAMP_BYTES: usize = 57;
-/// Largest cache that is read, in bytes: two million files with long paths.
-pub const CACHE_BYTES_MAX: usize = 1 << 30;
+const ROW_BYTES: usize = 16;
+/// Largest cache that is read, in bytes: two million files in as many folders.
+pub const CACHE_BYTES_MAX: usize = 64 << 20;
 /// File systems keep times in ticks of 4 to 10 ms; a file this much older than the reading was not
 /// written in the same tick, in nanoseconds.
 const TICK_NS: i128 = 20_000_000;
@@ -67,28 +71,31 @@ impl Stamp {
     }
 }
 
-fn put_path(kind: u8, path: &str, out: &mut Vec<u8>) {
-    out.push(kind);
-    out.extend_from_slice(&(path.len().min(usize::from(u16::MAX)) as u16).to_le_bytes());
-    out.extend_from_slice(path.as_bytes());
+fn row(kind: u8, path: &str, rest: &[u8], out: &mut Vec<u8>) {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[kind]);
+    hasher.update(&(path.len().min(usize::from(u16::MAX)) as u16).to_le_bytes());
+    hasher.update(path.as_bytes());
+    hasher.update(rest);
+    out.extend_from_slice(&hasher.finalize().as_bytes()[..ROW_BYTES]);
 }
 
 pub fn row_of_folder(path: &str, out: &mut Vec<u8>) {
-    put_path(b'd', path, out);
+    row(b'd', path, &[], out);
 }
 
 pub fn row_of_link(path: &str, target: &[u8], out: &mut Vec<u8>) {
-    put_path(b'l', path, out);
-    out.extend_from_slice(ObjectId::of(target).as_bytes());
+    row(b'l', path, ObjectId::of(target).as_bytes(), out);
 }
 
 /// The row of a file; without a stamp one that matches no file.
 pub fn row_of_file(path: &str, stamp: Option<&Stamp>, out: &mut Vec<u8>) {
-    put_path(b'f', path, out);
+    let mut bytes = Vec::with_capacity(STAMP_BYTES);
     match stamp {
-        Some(stamp) => stamp.put(out),
-        None => out.extend_from_slice(&[0xFF; STAMP_BYTES]),
+        Some(stamp) => stamp.put(&mut bytes),
+        None => bytes.extend_from_slice(&[0xFF; STAMP_BYTES]),
     }
+    row(b'f', path, &bytes, out);
 }
 
 /// What a folder came to when it was read last.

@@ -121,9 +121,11 @@ impl Transaction<'_> {
     /// # Errors
     /// If a write or sync fails; nothing is then visible.
     pub fn commit(self) -> Result<Option<PackId>, crate::object::Error> {
-        let id = self.writer.finish(&self.store.packs_folder())?;
+        let Transaction { store, writer, staged, .. } = self;
+        drop(staged); // the index, which is made next, takes as much
+        let id = writer.finish(&store.packs_folder())?;
         if id.is_some() {
-            self.store.refresh()?;
+            store.refresh()?;
         }
         Ok(id)
     }

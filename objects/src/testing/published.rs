@@ -102,6 +102,7 @@ impl Author {
         let record = self.records.entry(package.to_owned()).or_insert_with(|| PackageRecord {
             name: name.clone(),
             owner: id,
+            transfer: None,
             logs: Vec::new(),
             versions: Vec::new(),
         });

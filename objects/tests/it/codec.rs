@@ -154,8 +154,13 @@ static DOCUMENTS: LazyLock<Vec<(&str, Vec<u8>, Reencode)>> = LazyLock::new(|| {
     let many: Vec<Cbor> = (0..30).map(|n| tree_row(&format!("f{n:02}"), n % 6, n, id(n as u8))).collect();
     let pieces: Vec<_> = (0..30).map(|n| (id(n), 100 + u64::from(n))).collect();
     let size = pieces.iter().map(|piece| piece.1).sum();
-    let record =
-        PackageRecord { name: "hello".parse().unwrap(), owner: author.id(), logs: vec![], versions: vec![] };
+    let record = PackageRecord {
+        name: "hello".parse().unwrap(),
+        owner: author.id(),
+        transfer: None,
+        logs: vec![],
+        versions: vec![],
+    };
     let tables = repository.store().packs()[0].table().encode();
     let list = packlist::encode(&repository.pack_list().unwrap());
     let row = IdentityRow { n: 1, document: entry.id() };

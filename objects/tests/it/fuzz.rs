@@ -153,6 +153,7 @@ fn records() -> Seeds {
     let record = |versions| PackageRecord {
         name: name.clone(),
         owner: author.id(),
+        transfer: None,
         logs: vec![log.clone()],
         versions,
     };

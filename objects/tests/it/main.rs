@@ -23,6 +23,7 @@ mod parallel;
 mod refs;
 mod repack;
 mod repair;
+mod signed;
 mod store;
 mod tree;
 mod version;

@@ -12,11 +12,12 @@
 //! Promises: reading is bounded; an edit changes nothing but what it names.
 //! Leaves to others: the signed head over it (`objects::claim`), and whether that is believed (`trust`).
 
+use crate::trust::{self, Directory};
 use objects::blob;
 use objects::chunker;
 use objects::claim::{GrantsRow, IdentityRow, PackageRecord};
 use objects::codec;
-use objects::id::{ChunkId, IdentityId, ObjectId, TreeId};
+use objects::id::{ChunkId, IdentityId, ObjectId, StatementId, TreeId};
 use objects::limits::{OBJECT_BYTES_MAX, RELEASE_FILES_MAX};
 use objects::name::{EntryName, PackageName};
 use objects::object::{Error as ObjectError, Find};
@@ -167,6 +168,20 @@ impl<'a> Index<'a> {
         let ids = self.grants.keys().filter_map(|id| id.parse::<IdentityId>().ok());
         ids.filter_map(|id| self.grants(id).map(|row| row.map(|row| (id, row))).transpose()).collect()
     }
+}
+
+impl Directory for Index<'_> {
+    fn identity(&self, id: IdentityId) -> Result<Option<IdentityRow>, trust::Error> {
+        Index::identity(self, id).map_err(|error| unread(id, error))
+    }
+
+    fn grants(&self, id: IdentityId) -> Result<Option<GrantsRow>, trust::Error> {
+        Index::grants(self, id).map_err(|error| unread(id, error))
+    }
+}
+
+fn unread(id: IdentityId, error: Error) -> trust::Error {
+    trust::Error::fetch(StatementId::new(id.object()), error.code(), error)
 }
 
 /// What an edit adds or replaces.

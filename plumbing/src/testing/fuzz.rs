@@ -21,6 +21,17 @@ use objects::testing::smoke::Target;
 
 /// All targets of this crate.
 pub const TARGETS: &[Target] = objects::fuzz_targets![
-    address, answers, bundle, file_key, index_tree, judge, key_file, pipe, request, server, state_file,
+    address,
+    answers,
+    bundle,
+    file_key,
+    index_tree,
+    judge,
+    key_file,
+    openssh_key,
+    pipe,
+    request,
+    server,
+    state_file,
     state_rows,
 ];

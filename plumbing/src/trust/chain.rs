@@ -4,21 +4,21 @@
 //! document, whose hash is the identity's id. The newest head seen is kept; a source that shows less
 //! is stale, and one that shows another document in its place shows a fork.
 //!
-//! To come (THREATS 1.4 step 8, 1.5): a successor signed by the `recovery` role, which beats its
-//! sibling, belongs into `objects::identity::Chain`; a `reset` in a newly taken document, which makes
-//! this machine forget the heads of that role's lines, belongs into [`Judge::keep_chain`].
+//! Two things take back what was believed, and both are signed by whom the identity's owner named for
+//! it beforehand: a successor signed by the `recovery` role beats its sibling, and a `reset` in a newly
+//! taken document makes this machine forget the numbers that a thief ran forward (THREATS 1.5).
 
 use super::error::{At, Error};
 use super::judge::Judge;
 use super::policy::Age;
-use super::state::{Advance, Head, Line};
+use super::state::{Advance, Head, Line, Renewal, Sighting};
 use super::statements::{Statements, find};
 use objects::claim::IdentityRow;
 use objects::codec::{self, Error as FormatError};
 use objects::id::{IdentityId, StatementId};
 use objects::identity::{Chain, Identity};
 use objects::limits::{IDENTITY_WALK_MAX, STATEMENT_BYTES_MAX};
-use objects::signed::{Document, Kind, Signed};
+use objects::signed::{Document, Kind, Signed, Verified};
 
 impl Judge<'_> {
     /// The chain of an identity up to the document that `row`, from an accepted index, names; or,
@@ -41,9 +41,6 @@ impl Judge<'_> {
         let named = row.map(|row| Head { n: row.n, id: row.document });
         let head = named.or(stored).unwrap_or(first);
         let at = || At::new(6, Kind::Identity, head.id, origin);
-        if let Some(seen) = stored.map(|stored| stored.n).filter(|seen| *seen > head.n) {
-            return Err(Error::Rollback { at: at(), seen, offered: head.n });
-        }
         if head.n >= IDENTITY_WALK_MAX as u64 {
             return Err(too_long(at()));
         }
@@ -52,13 +49,18 @@ impl Judge<'_> {
         if chain.head().n != head.n {
             return Err(Error::Mismatch { at: at(), why: "it has another number than the index says" });
         }
-        self.keep_chain(&chain, origin)?;
+        self.keep_chain(&chain, statements, origin)?;
         self.check_expiry(&chain, origin)?;
         Ok(chain)
     }
 
     /// Steps 1, 4 and 8 for a chain that is sound in itself; its head is kept if it is newer.
-    pub(super) fn keep_chain(&self, chain: &Chain, origin: &str) -> Result<(), Error> {
+    pub(super) fn keep_chain(
+        &self,
+        chain: &Chain,
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<(), Error> {
         let (line, head) = (Line::Identity(chain.id()), chain.head());
         let at = |id| At::new(8, Kind::Identity, id, origin);
         for document in chain.documents() {
@@ -66,38 +68,107 @@ impl Judge<'_> {
         }
         loop {
             let stored = self.state.head(&line)?;
-            if let Some(stored) = stored {
-                self.continues(chain, &line, stored, origin)?;
-            }
-            if let Some(n) = self.state.forked_from(&line)?.filter(|n| *n <= head.n) {
+            let parted = match stored {
+                Some(stored) => self.continues(chain, (&line, stored), statements, origin)?,
+                None => None,
+            };
+            let is_followed = parted.is_none();
+            if let Some(n) = self.state.forked_from(&line)?.filter(|n| *n <= head.n && is_followed) {
                 return Err(Error::Fork { at: at(head.id()), n });
             }
             let to = Head { n: head.n, id: head.id() };
             if stored == Some(to) {
                 return Ok(self.state.note_time(head.created)?);
             }
-            let envelope = head.envelope();
-            let advance = Advance { line: &line, from: stored, to, envelope, positions: &[] };
-            if self.state.advance(&advance, head.created)? {
+            // What this machine has taken before is not taken again.
+            let known = parted.as_ref().map(|parted| parted.n - 1).or(stored.map(|stored| stored.n));
+            let fresh = chain.documents().iter().filter(|document| known.is_none_or(|n| document.n > n));
+            let renewal = Renewal {
+                advance: Advance { line: &line, from: stored, to, envelope: head.envelope(), positions: &[] },
+                identity: chain.id(),
+                resets: fresh.flat_map(|document| &document.reset).collect(),
+                overruled: parted.as_ref().map(|parted| self.sighting(&line, parted, origin)),
+            };
+            if self.state.renew(&renewal, head.created)? {
                 return Ok(());
             }
         }
     }
 
-    /// Checks that the chain holds the stored head in its place.
-    fn continues(&self, chain: &Chain, line: &Line, stored: Head, origin: &str) -> Result<(), Error> {
+    fn sighting<'a>(&self, line: &'a Line, parted: &'a Parted, origin: &'a str) -> Sighting<'a> {
+        let (n, seen) = (parted.n, self.now);
+        Sighting { line, n, ours: parted.ours.envelope(), theirs: parted.theirs.envelope(), origin, seen }
+    }
+
+    /// Checks that the chain holds the stored head in its place. If it does not, but leaves the branch this
+    /// machine followed by a document that the recovery role signed, gives where they part.
+    fn continues(
+        &self,
+        chain: &Chain,
+        (line, stored): (&Line, Head),
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<Option<Parted>, Error> {
         let head = chain.head();
         let at = |id| At::new(8, Kind::Identity, id, origin);
-        let Some(same) = chain.at(stored.n) else {
-            return Err(Error::Rollback { at: at(head.id()), seen: stored.n, offered: head.n });
+        let same = chain.at(stored.n);
+        if same.is_some_and(|same| same.id() == stored.id) {
+            return Ok(None);
+        }
+        let rollback = || Error::Rollback { at: at(head.id()), seen: stored.n, offered: head.n };
+        let Some(parted) = self.part(chain, line, stored, statements, origin)? else {
+            let Some(same) = same else { return Err(rollback()) };
+            return Err(match self.state.head_envelope(line)? {
+                Some(ours) => self.fork((line, stored.n), &ours, same.envelope(), at(same.id()))?,
+                None => Error::Fork { at: at(same.id()), n: stored.n },
+            });
         };
-        if same.id() == stored.id {
-            return Ok(());
+        let (ours, theirs) = (parted.ours.envelope(), parted.theirs.envelope());
+        match (parted.ours_recovered, parted.theirs_recovered) {
+            (false, true) => Ok(Some(parted)),
+            (true, false) => {
+                self.state.record_overruled(&self.sighting(line, &parted, origin))?;
+                Err(Error::Overruled { at: at(parted.theirs.id()), n: parted.n })
+            }
+            _ => Err(self.fork((line, parted.n), ours, theirs, at(parted.theirs.id()))?),
         }
-        match self.state.head_envelope(line)? {
-            Some(ours) => Err(self.fork((line, stored.n), &ours, same.envelope(), at(same.id()))?),
-            None => Err(Error::Fork { at: at(same.id()), n: stored.n }),
+    }
+
+    /// Where `chain` parts from the branch that ends with the stored head. None if it does not part from
+    /// it but ends before, or if too little of our branch can be had to tell.
+    fn part(
+        &self,
+        chain: &Chain,
+        line: &Line,
+        stored: Head,
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<Option<Parted>, Error> {
+        let Some(mut ours) = self.state.head_envelope(line)?.and_then(|envelope| envelope.typed().ok())
+        else {
+            return Ok(None);
+        };
+        for n in (1..=stored.n).rev() {
+            let Ok(Some(prev)) = previous(&ours) else { return Ok(None) };
+            let theirs = chain.at(n);
+            if theirs.is_some_and(|theirs| theirs.id() == ours.id()) {
+                return Ok(None); // it ends before our branch does
+            }
+            if let Some(theirs) = theirs.filter(|theirs| theirs.prev == Some(prev)) {
+                let mut branch = chain.up_to(n - 1);
+                if branch.extend(&ours).is_err() {
+                    return Ok(None);
+                }
+                let (ours_recovered, theirs_recovered) = (branch.is_recovered(n), chain.is_recovered(n));
+                let (ours, theirs) = (branch.head().clone(), theirs.clone());
+                return Ok(Some(Parted { n, ours, theirs, ours_recovered, theirs_recovered }));
+            }
+            match find(statements, prev, 8, origin) {
+                Ok(signed) => ours = signed,
+                Err(_) => return Ok(None),
+            }
         }
+        Ok(None)
     }
 
     /// Step 9: expiry counts for the last document only.
@@ -117,6 +188,18 @@ impl Judge<'_> {
         }
         Ok(())
     }
+}
+
+/// Two successors of one document.
+struct Parted {
+    /// Their number.
+    n: u64,
+    /// The one on the branch this machine followed.
+    ours: Verified<Identity>,
+    /// The one that came.
+    theirs: Verified<Identity>,
+    ours_recovered: bool,
+    theirs_recovered: bool,
 }
 
 fn too_long(at: Box<At>) -> Error {

@@ -124,6 +124,38 @@ pub enum Error {
         /// The number they share.
         n: u64,
     },
+    /// The identity's recovery role signed another document in its place (step 8).
+    #[error("document {n} was replaced by the identity's recovery: {at}")]
+    Overruled {
+        /// What was judged.
+        at: Box<At>,
+        /// Its number.
+        n: u64,
+    },
+    /// The grants its signer needs are ended, past their time, or not yet in it (step 12).
+    #[error("{} may not act for {} at this time: {why}: {at}", signer.nick(), printable(name.as_str()))]
+    OutOfTime {
+        /// What was judged.
+        at: Box<At>,
+        /// Who signed.
+        signer: IdentityId,
+        /// For which package.
+        name: PackageName,
+        /// What became of the grant.
+        why: &'static str,
+    },
+    /// No grant lets its signer act for the package (steps 11 and 12).
+    #[error("no grant lets {} act for {}: {why}: {at}", signer.nick(), printable(name.as_str()))]
+    NoGrant {
+        /// What was judged.
+        at: Box<At>,
+        /// Who signed.
+        signer: IdentityId,
+        /// For which package.
+        name: PackageName,
+        /// What is missing.
+        why: &'static str,
+    },
     /// One version has two trees (step 15).
     #[error("version {version} was released with two contents: {at}")]
     TwoTrees {
@@ -233,12 +265,12 @@ impl Error {
             Error::Exchanged { .. } | Error::Mismatch { .. } => "E-HASH",
             Error::Signed { source, .. } => source.code(),
             Error::Chain { source, .. } => source.code(),
-            Error::Scope { .. } => "E-SCOPE",
+            Error::Scope { .. } | Error::NoGrant { .. } => "E-SCOPE",
             Error::Altered { .. } | Error::Withdrawn { .. } => "E-SIG",
-            Error::Rollback { .. } => "E-ROLLBACK",
+            Error::Rollback { .. } | Error::Overruled { .. } => "E-ROLLBACK",
             Error::Fork { .. } | Error::TwoTrees { .. } => "E-FORK",
             Error::Freeze { .. } => "E-FREEZE",
-            Error::Expired { .. } | Error::Future { .. } => "E-EXPIRED",
+            Error::Expired { .. } | Error::Future { .. } | Error::OutOfTime { .. } => "E-EXPIRED",
             Error::RepositoryChanged { .. } | Error::OwnerChanged { .. } => "E-IDENTITY-CHANGED",
             Error::Policy { .. } => "E-POLICY",
             Error::Limit { .. } => "E-LIMIT",

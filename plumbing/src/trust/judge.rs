@@ -1,7 +1,7 @@
 //! The judge: one command's view of time, and what all steps share.
 //!
-//! The steps themselves: `repository.rs` (1 to 5), `chain.rs` (6 to 9), `release.rs` and `log.rs`
-//! (13 to 16).
+//! The steps themselves: `repository.rs` (1 to 5), `chain.rs` (6 to 9), `grants.rs` (10), `path.rs`
+//! (11 and 12), `release.rs` and `log.rs` (13 to 16).
 
 use super::error::{At, Error};
 use super::policy::{Age, Policy};
@@ -30,12 +30,15 @@ pub struct Judge<'a> {
 }
 
 /// One of an identity's roles: from a document, the role and its name.
+#[derive(Clone, Copy)]
 pub(super) struct Office {
     pub(super) of: fn(&Identity) -> &Role,
     pub(super) name: &'static str,
 }
 
 pub(super) const RELEASE: Office = Office { of: |identity| &identity.roles.release, name: "release" };
+pub(super) const ROOT: Office = Office { of: |identity| &identity.roles.root, name: "root" };
+pub(super) const ADMIN: Office = Office { of: |identity| &identity.roles.admin, name: "admin" };
 pub(super) const INDEX: Office = Office { of: |identity| &identity.roles.index, name: "index" };
 pub(super) const BEACON: Office = Office { of: |identity| &identity.roles.beacon, name: "beacon" };
 
@@ -69,6 +72,12 @@ impl<'a> Judge<'a> {
             return Err(Error::Future { at: at(), created, now: self.now });
         }
         Ok(())
+    }
+
+    /// The time a document says it was made, or none to speak of if that is too far ahead: a log may hold
+    /// an entry by somebody whose clock was wrong, and must not move the last known time there (SEC-062).
+    pub(super) fn not_ahead(&self, created: Timestamp) -> Timestamp {
+        if created > self.now.after(AHEAD_SECONDS_MAX) { Timestamp::EPOCH } else { created }
     }
 
     /// How a document that counts until `expires` stands now, by the freshness rule.

@@ -11,25 +11,24 @@
 //! asked for, from the oldest known one down. Each entry is fetched and checked once a machine.
 
 use super::error::{At, Error};
-use super::judge::{Judge, NUMBER_MAX, RELEASE, verify_by_any};
+use super::judge::{Judge, NUMBER_MAX, Office, RELEASE, ROOT, verify_by_any};
 use super::state::{Advance, Head, Line, Log, Position};
 use super::statements::{Statements, find};
 use super::withdrawn;
 use objects::claim::{LogRow, VersionRow};
 use objects::id::StatementId;
 use objects::identity::Chain;
-use objects::release::Entry;
+use objects::release::{Action, Entry};
 use objects::signed::{Kind, Signed, Verified};
 
-/// Why an entry by another identity than the owner is refused.
-pub(super) const NO_GRANTS: &str = "grants are not supported yet by this version";
 /// Most entries followed in one walk: several a day for a decade.
 const LOG_WALK_MAX: u64 = 16_384;
 
 /// A log, and where its entries come from.
 pub(super) struct Source<'a> {
     pub(super) log: &'a Log,
-    pub(super) owner: &'a Chain,
+    /// Who signs the log.
+    pub(super) signer: &'a Chain,
     pub(super) statements: &'a dyn Statements,
     pub(super) origin: &'a str,
 }
@@ -56,11 +55,23 @@ pub(super) fn entry(
     }
     take_new(judge, source, listed, row.seq)?;
     take_old(judge, source, row.seq)?;
-    let entry = checked(judge, source, Head { n: row.seq, id: row.entry })?;
+    let entry = checked(source, Head { n: row.seq, id: row.entry })?;
+    judge.check_dated(entry.created, || at(1))?; // of this one only: others of its log count by their place
     in_its_place(judge, source, &entry)?;
     judge.not_forked(source.log, row.seq, || at(14))?;
     counts(judge, source, &entry)?;
     Ok(entry)
+}
+
+/// Takes a whole log up to the head the index lists, whichever of its entries is wanted.
+pub(super) fn follow(judge: &Judge<'_>, source: &Source<'_>, listed: &LogRow) -> Result<(), Error> {
+    if listed.seq > NUMBER_MAX {
+        let at = source.at(14, listed.entry);
+        return Err(Error::Limit { at, what: "numbers", max: NUMBER_MAX });
+    }
+    take_new(judge, source, listed, 0)?;
+    take_old(judge, source, 0)?;
+    judge.not_forked(source.log, listed.seq, || source.at(14, listed.entry))
 }
 
 /// Walks from the head the index lists down to the stored one, or on first use to `wanted`, and
@@ -76,14 +87,14 @@ fn take_new(judge: &Judge<'_>, source: &Source<'_>, listed: &LogRow, wanted: u64
         if stored == Some(to) {
             return Ok(());
         }
-        let walk = walk(judge, source, to, stored.map_or(wanted, |head| head.n), stored)?;
+        let walk = walk(source, to, stored.map_or(wanted, |head| head.n), stored)?;
         let newest = &walk.newest;
         if let Some(stored) = stored.filter(|_| !walk.joined) {
             return Err(fork(judge, source, stored.id, &walk.oldest)?);
         }
         let (envelope, positions) = (newest.envelope(), walk.positions.as_slice());
         let advance = Advance { line: &line, from: stored, to, envelope, positions };
-        if judge.state.advance(&advance, newest.created)? {
+        if judge.state.advance(&advance, judge.not_ahead(newest.created))? {
             return Ok(());
         }
     }
@@ -97,7 +108,7 @@ fn take_old(judge: &Judge<'_>, source: &Source<'_>, wanted: u64) -> Result<(), E
     if oldest.is_some_and(|oldest| oldest.n <= wanted) {
         return Ok(());
     }
-    let walk = walk(judge, source, from, wanted.min(from.n), None)?;
+    let walk = walk(source, from, wanted.min(from.n), None)?;
     Ok(judge.state.insert_entries(source.log, &walk.positions)?)
 }
 
@@ -111,17 +122,11 @@ struct Walk {
 }
 
 /// Follows `prev` from `from` down to the entry with number `to`, or until it meets `known`.
-fn walk(
-    judge: &Judge<'_>,
-    source: &Source<'_>,
-    from: Head,
-    to: u64,
-    known: Option<Head>,
-) -> Result<Walk, Error> {
+fn walk(source: &Source<'_>, from: Head, to: u64, known: Option<Head>) -> Result<Walk, Error> {
     if from.n - to >= LOG_WALK_MAX {
         return Err(Error::Limit { at: source.at(14, from.id), what: "log entries", max: LOG_WALK_MAX });
     }
-    let newest = checked(judge, source, from)?;
+    let newest = checked(source, from)?;
     let mut positions = vec![Position::of(&newest)];
     let mut oldest = newest.clone();
     while oldest.seq > to {
@@ -130,7 +135,7 @@ fn walk(
         if known == Some(prev) {
             return Ok(Walk { newest, oldest, positions, joined: true });
         }
-        oldest = checked(judge, source, prev)?;
+        oldest = checked(source, prev)?;
         positions.push(Position::of(&oldest));
     }
     Ok(Walk { newest, oldest, positions, joined: false })
@@ -138,32 +143,39 @@ fn walk(
 
 /// Fetches an entry and checks it by itself: signature at the signer's n, package, owner, number.
 /// Whether a withdrawn key may have signed it is for [`counts`], which needs the log around it.
-fn checked(judge: &Judge<'_>, source: &Source<'_>, head: Head) -> Result<Verified<Entry>, Error> {
+fn checked(source: &Source<'_>, head: Head) -> Result<Verified<Entry>, Error> {
     let at = |step| source.at(step, head.id);
     let signed: Signed<Entry> = find(source.statements, head.id, 13, source.origin)?;
     // The signer's n stands inside; nothing is read before a role of the signer's holds.
-    let entry = verify_by_any(&signed, source.owner, &RELEASE, || at(13))?;
+    let entry = verify_by_any(&signed, source.signer, &RELEASE, || at(13))
+        .or_else(|error| verify_by_any(&signed, source.signer, &ROOT, || at(13)).map_err(|_| error))?;
     in_scope(source, &entry)?;
-    let Some(document) = source.owner.at(entry.signer_n) else {
-        let (seen, offered) = (entry.signer_n, source.owner.head().n);
-        let at = At::new(9, Kind::Identity, source.owner.head().id(), source.origin);
+    let Some(document) = source.signer.at(entry.signer_n) else {
+        let (seen, offered) = (entry.signer_n, source.signer.head().n);
+        let at = At::new(9, Kind::Identity, source.signer.head().id(), source.origin);
         return Err(Error::Rollback { at, seen, offered });
     };
-    signed.verify(&document.roles.release, RELEASE.name).map_err(|source| Error::signed(at(13), source))?;
+    let office = office_of(&entry);
+    signed.verify((office.of)(document), office.name).map_err(|source| Error::signed(at(13), source))?;
     if entry.seq != head.n {
         return Err(Error::Mismatch { at: at(14), why: "it has another number than its place in the log" });
     }
-    judge.check_dated(entry.created, || at(1))?;
     Ok(entry)
 }
 
-/// Step 14, and the place of steps 10 to 12: only the owner acts, for this package.
+/// Which role an entry needs: a package is handed on by root alone.
+fn office_of(entry: &Entry) -> Office {
+    match entry.action {
+        Action::Transfer { .. } => ROOT,
+        Action::Release(_) | Action::Yank { .. } | Action::Unyank { .. } => RELEASE,
+    }
+}
+
+/// Step 14, first half: it is of this package and this log.
 fn in_scope(source: &Source<'_>, entry: &Verified<Entry>) -> Result<(), Error> {
     let Log { owner, name, signer } = source.log;
     let why = if entry.owner != *owner || entry.name != *name {
         "it is of another package"
-    } else if !entry.grants.is_empty() || entry.signer != entry.owner {
-        NO_GRANTS
     } else if entry.signer != *signer {
         "it is of another log"
     } else {
@@ -203,18 +215,20 @@ fn fork(
 /// Step 13: a key since withdrawn counts only up to its checkpoint.
 fn counts(judge: &Judge<'_>, source: &Source<'_>, entry: &Verified<Entry>) -> Result<(), Error> {
     let at = || source.at(13, entry.id());
-    let newest = source.owner.head();
-    let document = source.owner.at(entry.signer_n).expect("checked before: its n is in the chain");
+    let newest = source.signer.head();
+    let document = source.signer.at(entry.signer_n).expect("checked before: its n is in the chain");
     let entry_at = |seq| judge.state.entry_at(source.log, seq);
     let place = (source.log, entry.seq);
-    let role = withdrawn::covering(&document.roles.release, newest, place, entry_at)?;
+    let office = office_of(entry);
+    let stated = (office.of)(document);
+    let role = withdrawn::covering(stated, newest, place, entry_at)?;
     let role = role.ok_or_else(|| Error::Withdrawn { at: at() })?;
-    if role == document.roles.release {
+    if role == *stated {
         return Ok(()); // as it was checked already
     }
     let signed: Signed<Entry> =
         entry.envelope().clone().typed().expect("it was an entry when it was checked");
-    match signed.verify(&role, RELEASE.name) {
+    match signed.verify(&role, office.name) {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::Withdrawn { at: at() }),
     }

@@ -14,17 +14,15 @@
 //! what it allows is returned.
 //! Leaves to others: fetching ([`Statements`] is asked), reading the index tree (`index`), fetching
 //! and checking content (steps 17 and 18: `sync`, `objects::checkout`).
-//!
-//! Grants (steps 10 to 12) are not supported yet: entries that need one are refused. Their place is
-//! between [`Judge::accept_name`] and the log, in `release.rs`. `reset` and the `recovery` role
-//! (THREATS 1.5) have theirs in `chain.rs`; until then they change nothing, which is the safe side.
 
 mod chain;
 mod database;
 mod error;
+mod grants;
 mod judge;
 pub mod keyring;
 mod log;
+mod path;
 mod policy;
 mod release;
 mod repository;
@@ -35,8 +33,9 @@ mod withdrawn;
 pub use database::{Database, Error as DatabaseError};
 pub use error::{At, Error};
 pub use judge::Judge;
+pub use path::{Directory, Places, Step, Unlisted};
 pub use policy::{Freshness, Policy};
-pub use release::NameUse;
+pub use release::{Authorised, NameUse};
 pub use repository::Accepted;
 pub use state::{
     Act, Advance, Fork, ForkId, Head, Line, Log, PackagePin, Position, RepositoryPin, Sighting, State,

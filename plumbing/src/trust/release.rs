@@ -1,15 +1,28 @@
-//! One version of a package: steps 13 to 16, and whose a name is.
+//! One version of a package: steps 11 to 16, and whose a name is.
 
 use super::error::{At, Error};
-use super::judge::Judge;
+use super::judge::{Judge, ROOT, verify_by_present};
+use super::path::{self, Places, Step};
 use super::repository::Accepted;
 use super::state::{Line, Log, PackagePin};
-use super::statements::Statements;
+use super::statements::{Statements, find};
 use super::{Trusted, log};
 use objects::claim::{Mark, PackageRecord, VersionRow};
+use objects::id::IdentityId;
 use objects::identity::Chain;
-use objects::release::Entry;
-use objects::signed::{Kind, Verified};
+use objects::release::{Action, Entry};
+use objects::signed::{Kind, Signed, Verified};
+
+/// A release that may be installed, and by whose word.
+#[derive(Clone, Debug)]
+pub struct Authorised {
+    /// The entry that released it.
+    pub entry: Trusted<Entry>,
+    /// Who signed it.
+    pub signer: Chain,
+    /// The grants from the owner to the signer; none if the owner signed.
+    pub path: Vec<Step>,
+}
 
 /// How a name stands on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +61,40 @@ impl Judge<'_> {
         }
     }
 
+    /// The entry by which `from` handed the package to `to`, signed by the present root of both; None if the
+    /// record names none. It moves no pin: that takes a person's word besides (SEC-072).
+    ///
+    /// # Errors
+    /// `Scope` if the entry is of another package or between others; `Signed` or `Withdrawn` unless both
+    /// roots signed it; `Missing` if it cannot be had.
+    pub fn handed_on(
+        &self,
+        record: &PackageRecord,
+        from: &Chain,
+        to: &Chain,
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<Option<Verified<Entry>>, Error> {
+        let Some(id) = record.transfer else { return Ok(None) };
+        let at = |step| At::new(step, Kind::Entry, id, origin);
+        let signed: Signed<Entry> = find(statements, id, 13, origin)?;
+        let entry = verify_by_present(&signed, from, &ROOT, || at(13))?;
+        verify_by_present(&signed, to, &ROOT, || at(13))?;
+        self.check_dated(entry.created, || at(1))?;
+        let is_this = entry.owner == from.id() && entry.name == record.name && record.owner == to.id();
+        if !is_this || entry.action != (Action::Transfer { to: to.id() }) {
+            return Err(Error::Scope { at: at(14), why: "it hands another package on, or to somebody else" });
+        }
+        Ok(Some(entry))
+    }
+
     /// Judges one version of a record of an accepted index. `owner` is the chain of the record's
     /// owner, from [`Judge::identity`]. Pins the name on first use, and keeps what was learned of
     /// the log, before it returns.
     ///
     /// # Errors
-    /// `OwnerChanged` as [`Judge::accept_name`]; `Scope` for an entry of another package, or by
-    /// another signer than the owner (grants are not supported yet); `Signed` or `Withdrawn` if it
+    /// `OwnerChanged` as [`Judge::accept_name`]; `Scope` for an entry of another package; `NoGrant` or
+    /// `OutOfTime` if the owner does not let its signer act for it; `Signed` or `Withdrawn` if it
     /// is not signed as its log asks; `Rollback` if the log ends before what is known; `Fork` if
     /// the log has two entries in one place; `Altered` if the index says of the release what its
     /// author did not sign; `TwoTrees`; `Policy` as the user's rules say.
@@ -64,27 +104,59 @@ impl Judge<'_> {
         record: &PackageRecord,
         row: &VersionRow,
         owner: &Chain,
-        statements: &dyn Statements,
-        origin: &str,
-    ) -> Result<Trusted<Entry>, Error> {
-        let at = |step| At::new(step, Kind::Entry, row.entry, origin);
-        self.accept_name(accepted, record, origin)?;
+        places: Places<'_>,
+    ) -> Result<Authorised, Error> {
+        let at = |step| At::new(step, Kind::Entry, row.entry, places.origin);
+        self.accept_name(accepted, record, places.origin)?;
         if record.owner != owner.id() {
             return Err(Error::Scope { at: at(14), why: "the identity at hand does not own the package" });
         }
-        if row.signer != record.owner {
-            return Err(Error::Scope { at: at(11), why: log::NO_GRANTS });
-        }
+        let signer = self.signer(row.signer, owner, places)?;
         let log = Log { owner: record.owner, name: record.name.clone(), signer: row.signer };
         let listed = record.log(&row.signer);
         let listed =
             listed.ok_or_else(|| Error::Mismatch { at: at(14), why: "the index lists no log for it" })?;
-        let entry = log::entry(self, &log::Source { log: &log, owner, statements, origin }, listed, row)?;
+        let Places { statements, origin, .. } = places;
+        let source = log::Source { log: &log, signer: &signer, statements, origin };
+        let entry = log::entry(self, &source, listed, row)?;
+        let when = row.listed.min(accepted.index.created); // nothing is listed after the index was made
+        let path = path::of_entry(self, owner, &entry, &log, when, places)?;
         self.agrees(&entry, row, &log, origin)?;
-        self.allowed(accepted, &entry, row, &log, origin)?;
+        let withdrawn = self.withdrawn(record, row, owner, &log, places)?;
+        self.allowed(accepted, &entry, row, withdrawn, origin)?;
         self.pin(accepted, record)?;
         self.state.note_time(entry.created)?;
-        Ok(Trusted(entry))
+        Ok(Authorised { entry: Trusted(entry), signer, path })
+    }
+
+    fn signer(&self, id: IdentityId, owner: &Chain, places: Places<'_>) -> Result<Chain, Error> {
+        if id == owner.id() {
+            return Ok(owner.clone());
+        }
+        let row = places.directory.identity(id)?;
+        self.identity(id, row.as_ref(), places.statements, places.origin)
+    }
+
+    /// The reason, if the author or the owner withdrew the version. The owner's whole log counts, for it is
+    /// not ordered with a delegate's.
+    fn withdrawn(
+        &self,
+        record: &PackageRecord,
+        row: &VersionRow,
+        owner: &Chain,
+        log: &Log,
+        places: Places<'_>,
+    ) -> Result<Option<String>, Error> {
+        let version = &row.release.version;
+        let by_signer = self.state.withdrawn(log, version, Some(row.seq))?;
+        let (true, Some(listed)) = (by_signer.is_none() && log.signer != log.owner, record.log(&log.owner))
+        else {
+            return Ok(by_signer);
+        };
+        let owners = Log { signer: log.owner, ..log.clone() };
+        let Places { statements, origin, .. } = places;
+        log::follow(self, &log::Source { log: &owners, signer: owner, statements, origin }, listed)?;
+        Ok(self.state.withdrawn(&owners, version, None)?)
     }
 
     /// The distributor's row says what the author signed, and so does every other signer (step 15).
@@ -113,11 +185,10 @@ impl Judge<'_> {
         accepted: &Accepted,
         entry: &Verified<Entry>,
         row: &VersionRow,
-        log: &Log,
+        withdrawn: Option<String>,
         origin: &str,
     ) -> Result<(), Error> {
         let refusal = |why| Error::Policy { at: At::new(16, Kind::Entry, entry.id(), origin), why };
-        let withdrawn = self.state.withdrawn(log, &row.release.version, row.seq)?;
         if let Some(reason) = withdrawn.filter(|_| !self.policy.allow_yanked) {
             return Err(refusal(format!("its author withdrew it: {reason}")));
         }

@@ -69,7 +69,7 @@ impl Judge<'_> {
             let (pinned, offered) = (Box::new(pinned.clone()), Box::new(summary.repository.clone()));
             return Err(Error::RepositoryChanged { origin: origin.to_owned(), pinned, offered });
         }
-        let owner = self.distributor(summary, origin)?;
+        let owner = self.distributor(summary, statements, origin)?;
         let candidate = self.candidate(summary, owner, statements, origin)?;
         self.fits_beacon(&candidate)?;
         let ages = [self.fresh_index(&candidate)?, self.fresh_beacon(&candidate)?];
@@ -88,12 +88,17 @@ impl Judge<'_> {
 
     /// Step 3: the chain of the repository's owner, kept if it is newer than what was known, even
     /// if the rest of the summary falls: it may revoke what the rest is signed with (SEC-057).
-    fn distributor(&self, summary: &Summary, origin: &str) -> Result<Chain, Error> {
+    fn distributor(
+        &self,
+        summary: &Summary,
+        statements: &dyn Statements,
+        origin: &str,
+    ) -> Result<Chain, Error> {
         let id = summary.repository.owner;
         let last = summary.owner.last().map_or(StatementId::new(id.object()), Signed::id);
         let chain = Chain::walk(id, &summary.owner);
         let chain = chain.map_err(|source| Error::chain(At::new(3, Kind::Identity, last, origin), source))?;
-        self.keep_chain(&chain, origin)?;
+        self.keep_chain(&chain, statements, origin)?;
         self.check_expiry(&chain, origin)?;
         Ok(chain)
     }

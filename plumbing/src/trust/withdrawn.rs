@@ -1,4 +1,5 @@
-//! Keys that were retired or revoked, and what of theirs still stands (step 13, SEC-056).
+//! Keys that were retired or revoked, grants that ended, and what of theirs still stands (steps 12 and
+//! 13, SEC-056).
 //!
 //! A withdrawn key counts only for log entries up to its checkpoint. Position decides, not dates: a
 //! thief can write any date, but cannot put an entry before one that everybody has.
@@ -28,7 +29,7 @@ pub(super) fn covering<E>(
     let mut dropped = Vec::new();
     for key in role.keys() {
         for withdrawal in withdrawals(newest, key) {
-            if !covers(withdrawal, log, seq, &entry_at)? {
+            if !covers(&withdrawal.checkpoint, (log, seq), &entry_at)? {
                 dropped.push(*key);
             }
         }
@@ -42,16 +43,15 @@ fn withdrawals<'a>(newest: &'a Identity, key: &'a PublicKey) -> impl Iterator<It
 
 /// True if the checkpoint's head of this log is the log's own entry there, at or after `seq`: then
 /// the entry is among those the issuer stands by.
-fn covers<E>(
-    withdrawal: &Withdrawal,
-    log: &Log,
-    seq: u64,
+pub(super) fn covers<E>(
+    checkpoint: &[LogHead],
+    (log, seq): (&Log, u64),
     entry_at: impl Fn(u64) -> Result<Option<StatementId>, E>,
 ) -> Result<bool, E> {
     let of_log = |head: &&LogHead| {
         head.owner == log.owner && head.name == log.name && head.signer == log.signer && head.seq >= seq
     };
-    match withdrawal.checkpoint.iter().find(of_log) {
+    match checkpoint.iter().find(of_log) {
         Some(head) => Ok(entry_at(head.seq)? == Some(head.entry)),
         None => Ok(false),
     }

@@ -5,6 +5,7 @@
 
 use objects::claim::{IdentityRow, PackageRecord};
 use objects::id::{ObjectId, StatementId, TreeId};
+use objects::key::{SecretKey, Signer as _};
 use objects::repository::Repository;
 use objects::testing::literally::{self, tree_row};
 use objects::testing::{Author, Loose, memory, smoke};
@@ -152,8 +153,13 @@ fn bundled(repository: &Repository) -> Vec<u8> {
 /// The objects of an index of one package.
 fn index_objects() -> Vec<u8> {
     let author = Author::new(1);
-    let record =
-        PackageRecord { name: "web/ui".parse().unwrap(), owner: author.id(), logs: vec![], versions: vec![] };
+    let record = PackageRecord {
+        name: "web/ui".parse().unwrap(),
+        owner: author.id(),
+        transfer: None,
+        logs: vec![],
+        versions: vec![],
+    };
     let (record, row) = (record.encode(), IdentityRow { n: 0, document: author.identity().id() }.encode());
     let file = |name: &str, bytes: &[u8]| tree_row(name, 0, bytes.len() as u64, ObjectId::of(bytes));
     let identities = literally::tree(vec![file(&author.id().to_hex(), &row)]);
@@ -176,6 +182,17 @@ fn carried(published: &Published) -> Seeds {
     ]
 }
 
+/// A key as OpenSSH keeps it, before base64.
+fn openssh(key: &SecretKey, cipher: &str) -> Vec<u8> {
+    let string = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+    let public = *key.public().as_bytes();
+    let named = [string(b"ssh-ed25519"), string(&public)].concat();
+    let pair = string(&[*key.seed(), public].concat());
+    let private = [vec![0; 8], named.clone(), pair, string(b"ada"), vec![1, 2, 3, 4, 5, 6]].concat();
+    let head = [string(cipher.as_bytes()), string(b"none"), string(b""), vec![0, 0, 0, 1]].concat();
+    [b"openssh-key-v1\0".to_vec(), head, string(&named), string(&private)].concat()
+}
+
 fn key_files() -> Seeds {
     let folder = tempdir().unwrap();
     let keyring = Keyring::open(&folder.path().join("keys")).unwrap();
@@ -183,7 +200,12 @@ fn key_files() -> Seeds {
     keyring.insert("plain", author.key(), None).unwrap();
     keyring.insert("sealed", author.key(), Some(&Passphrase::from("open".to_owned()))).unwrap();
     let read = |name: &str| std::fs::read(folder.path().join("keys").join(name)).unwrap();
-    vec![("key_file", "plain", read("plain.key")), ("key_file", "sealed", read("sealed.key"))]
+    vec![
+        ("key_file", "plain", read("plain.key")),
+        ("key_file", "sealed", read("sealed.key")),
+        ("openssh_key", "plain", openssh(author.key(), "none")),
+        ("openssh_key", "sealed", openssh(author.key(), "aes256-ctr")),
+    ]
 }
 
 /// A row as `state_rows` takes it.

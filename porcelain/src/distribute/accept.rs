@@ -32,7 +32,7 @@ use objects::spec::{PackageSpec, Select};
 use objects::version::{Prereleases, Version};
 use plumbing::index::Index;
 use plumbing::sync::{self, Source, Wanted};
-use plumbing::trust::{Judge, Statements};
+use plumbing::trust::{Judge, Places, Statements};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -168,7 +168,8 @@ pub(super) fn means(spec: &PackageSpec, owner: IdentityId, name: &PackageName, r
 struct Chosen<'r> {
     record: &'r PackageRecord,
     row: &'r VersionRow,
-    log: LogRow,
+    /// The heads of its signer's log and of its owner's.
+    logs: Vec<LogRow>,
 }
 
 struct Taking<'a> {
@@ -239,7 +240,7 @@ impl Taking<'_> {
                     continue;
                 }
                 match self.judge_one(&judge, record, row, lookup, &origin) {
-                    Ok(log) => chosen.push(Chosen { record, row, log }),
+                    Ok(logs) => chosen.push(Chosen { record, row, logs }),
                     Err(error) if asked => return Err(error),
                     Err(error) => {
                         let version = &row.release.version;
@@ -269,14 +270,15 @@ impl Taking<'_> {
         row: &VersionRow,
         lookup: &Lookup<'_>,
         origin: &str,
-    ) -> Result<LogRow, Error> {
+    ) -> Result<Vec<LogRow>, Error> {
         let index = Index::open(self.session.store()?.store(), self.known.root())?;
         let owner = judge.identity(record.owner, index.identity(record.owner)?.as_ref(), lookup, origin)?;
-        judge.accept_release(&self.known.accepted, record, row, &owner, lookup, origin)?;
+        let places = Places { directory: &index, statements: lookup, origin };
+        judge.accept_release(&self.known.accepted, record, row, &owner, places)?;
         let concerned = [record.owner, row.signer];
         authority::bring(self.session, self.repository, judge, &index, &concerned, (lookup, origin))?;
-        let log = record.log(&row.signer).cloned();
-        Ok(log.expect("a release was accepted by the log that its record lists"))
+        let logs = record.logs.iter().filter(|log| concerned.contains(&log.signer));
+        Ok(logs.cloned().collect())
     }
 
     /// What this user is granted is brought too, even by who has published nothing yet.
@@ -321,15 +323,15 @@ impl Taking<'_> {
         }
         *objects += fetched.objects;
         packs.extend(fetched.packs.iter().map(|pack| (*pack, release.tree)));
-        self.bring_log(chosen, lookup)
+        chosen.logs.iter().try_for_each(|log| self.bring_log(log, lookup))
     }
 
     /// Copies a log from the head its record lists down to what is here. Each entry is linked to by one that was
     /// judged; that its signature holds too is checked, so that who reads from here finds it.
-    fn bring_log(&self, chosen: &Chosen<'_>, lookup: &Lookup<'_>) -> Result<(), Error> {
-        let signer = authority::chain(self.session, self.repository, chosen.log.signer)?;
+    fn bring_log(&self, log: &LogRow, lookup: &Lookup<'_>) -> Result<(), Error> {
+        let signer = authority::chain(self.session, self.repository, log.signer)?;
         let signer = signer.expect("the signer's chain was brought when its release was judged");
-        let (mut missing, mut next): (Vec<Envelope>, _) = (Vec::new(), Some(chosen.log.entry));
+        let (mut missing, mut next): (Vec<Envelope>, _) = (Vec::new(), Some(log.entry));
         while let Some(id) = next {
             if self.repository.statements().try_find(id)?.is_some() {
                 break;
@@ -352,14 +354,14 @@ impl Taking<'_> {
         self.repository.store().refresh()?; // others may have published meanwhile
         let mut listing = Listing::open(self.session, self.repository, self.pen)?;
         let mut taken = Vec::new();
-        for Chosen { record, row, log } in chosen {
+        for Chosen { record, row, logs } in chosen {
             let known = listing.claim(record.owner, &record.name)?;
             let version = &row.release.version;
             if known.versions.iter().all(|known| known.release.version != *version) {
                 let (name, version) = (record.name.clone(), version.clone());
                 taken.push(Taken { name, version, owner: record.owner, signer: row.signer });
             }
-            let carried = Carried { row: (*row).clone(), log: log.clone() };
+            let carried = Carried { row: (*row).clone(), logs: logs.clone() };
             listing.concern([record.owner, row.signer]);
             listing.carry(record.owner, &record.name, vec![carried])?;
         }

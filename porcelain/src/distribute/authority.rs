@@ -164,7 +164,7 @@ pub fn rows(session: &Session, repository: &Repository, concerned: Vec<IdentityI
         keep_newer_chain(session, repository, &chain)?;
         identities.push((id, IdentityRow { n: chain.head().n, document: chain.head().id() }));
         let Some(grants) = grants(session, repository, id)? else { continue };
-        keep_grants(session, repository, &grants, &|id| find(session, repository, id))?;
+        keep_grants(session, repository, (&grants, &chain), &|id| find(session, repository, id))?;
         issuers.push((id, GrantsRow { n: grants.n, document: grants.id() }));
         queue.extend(grants.grants.iter().map(|grant| grant.to));
         queue.extend(grants.ended.iter().map(|ended| ended.grant.to));
@@ -197,7 +197,7 @@ pub fn keep_newer_chain(session: &Session, repository: &Repository, chain: &Chai
 fn keep_grants(
     session: &Session,
     repository: &Repository,
-    newest: &Verified<Grants>,
+    (newest, issuer): (&Verified<Grants>, &Chain),
     find: &dyn Fn(StatementId) -> Result<Option<Envelope>, Error>,
 ) -> Result<(), Error> {
     let name = grants_ref(newest.issuer);
@@ -210,7 +210,7 @@ fn keep_grants(
     let (mut line, mut next) = (vec![newest.envelope().clone()], newest.prev);
     while let Some(id) = next {
         let envelope = find(id)?.ok_or(objects::statements::Error::Missing(id))?;
-        next = plumbing::sync::serve::previous(&envelope);
+        next = by_issuer(&envelope.clone().typed()?, issuer)?.prev;
         line.push(envelope);
         if line.len() > IDENTITY_WALK_MAX {
             let what =
@@ -249,11 +249,10 @@ pub fn bring(
         }
         let chain = judge.identity(id, row.as_ref(), statements, origin)?;
         keep_newer_chain(session, repository, &chain)?;
-        let Some(row) = index.grants(id)? else { continue };
-        let envelope = statements.find(row.document)?.filter(|envelope| envelope.id() == row.document);
-        let envelope = envelope.ok_or(objects::statements::Error::Missing(row.document))?;
-        let grants = by_issuer(&envelope.typed()?, &chain)?;
-        keep_grants(session, repository, &grants, &|id| {
+        let Some(grants) = judge.grants(&chain, index.grants(id)?.as_ref(), statements, origin)? else {
+            continue;
+        };
+        keep_grants(session, repository, (&grants, &chain), &|id| {
             Ok(statements.find(id)?.filter(|envelope| envelope.id() == id))
         })?;
         queue.extend(grants.grants.iter().map(|grant| grant.to));

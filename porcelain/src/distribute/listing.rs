@@ -57,8 +57,8 @@ pub struct Listing<'a> {
 pub struct Carried {
     /// The version, as its source lists it.
     pub row: VersionRow,
-    /// The head of its signer's log.
-    pub log: LogRow,
+    /// The heads of its signer's log and of its owner's, who may withdraw it.
+    pub logs: Vec<LogRow>,
 }
 
 impl<'a> Listing<'a> {
@@ -186,7 +186,13 @@ impl<'a> Listing<'a> {
                 "one name has one owner: publish under another name, or for that owner with --owner",
             )),
             Some(record) => Ok(record),
-            None => Ok(PackageRecord { name: name.clone(), owner, logs: Vec::new(), versions: Vec::new() }),
+            None => Ok(PackageRecord {
+                name: name.clone(),
+                owner,
+                transfer: None,
+                logs: Vec::new(),
+                versions: Vec::new(),
+            }),
         }
     }
 
@@ -205,7 +211,7 @@ impl<'a> Listing<'a> {
             let listed = self.session.now();
             Some(VersionRow { entry: *id, signer, seq, listed, mark: None, release })
         });
-        let carried: Vec<Carried> = rows.map(|row| Carried { row, log: head.clone() }).collect();
+        let carried: Vec<Carried> = rows.map(|row| Carried { row, logs: Vec::new() }).collect();
         self.list_head(log.owner(), log.name(), head)?;
         self.carry(log.owner(), log.name(), carried)
     }
@@ -221,8 +227,10 @@ impl<'a> Listing<'a> {
         carried: Vec<Carried>,
     ) -> Result<(), Error> {
         let listed = self.session.now();
-        for Carried { row, log } in carried {
-            self.list_head(owner, name, LogRow { listed, ..log })?;
+        for Carried { row, logs } in carried {
+            for log in logs {
+                self.list_head(owner, name, LogRow { listed, ..log })?;
+            }
             let mut record = self.claim(owner, name)?;
             let version = &row.release.version;
             let present = record.versions.iter().find(|present| present.release.version == *version);

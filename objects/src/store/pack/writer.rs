@@ -88,7 +88,7 @@ pub struct PackWriter {
     /// The list of frames, for [`salvage`]; none where every object stands elsewhere too.
     list: Option<(PathBuf, File)>,
     open: Vec<(u64, Open)>,
-    ids: Vec<Vec<ObjectId>>,
+    ids: Vec<ObjectId>,
     open_ids: Vec<Vec<ObjectId>>,
     frames: Vec<Frame>,
     begun: FrameNumber,
@@ -200,8 +200,8 @@ impl PackWriter {
         let lengths = objects.iter().map(|(_, bytes)| bytes.len() as u32).collect();
         let number = self.number();
         let level = self.level.max(DELTA_LEVEL_MIN);
-        let ids = objects.iter().map(|(id, _)| *id).collect();
-        self.send(Content::Delta { raw, lengths, level, base, prefix }, ids)?;
+        let ids: Vec<ObjectId> = objects.iter().map(|(id, _)| *id).collect();
+        self.send(Content::Delta { raw, lengths, level, base, prefix }, &ids)?;
         Ok(number)
     }
 
@@ -234,7 +234,7 @@ impl PackWriter {
         let (group, open) = self.open.remove(at);
         let level = if group == STRUCTURE { self.level.max(STRUCTURE_LEVEL) } else { self.level };
         let ids = self.open_ids.remove(at);
-        self.send(Content::Raw { raw: open.raw, lengths: open.lengths, level }, ids)
+        self.send(Content::Raw { raw: open.raw, lengths: open.lengths, level }, &ids)
     }
 
     /// Adds a frame that another pack holds, as it is stored there. What it builds on, if anything, has
@@ -244,11 +244,11 @@ impl PackWriter {
     /// If a frame cannot be written.
     pub fn add_frame(&mut self, frame: Frame, stored: Vec<u8>, ids: &[ObjectId]) -> Result<(), disk::Error> {
         debug_assert!(frame.lengths.len() == ids.len());
-        self.send(Content::Sealed(frame, stored), ids.to_vec())
+        self.send(Content::Sealed(frame, stored), ids)
     }
 
-    fn send(&mut self, content: Content, ids: Vec<ObjectId>) -> Result<(), disk::Error> {
-        self.ids.push(ids);
+    fn send(&mut self, content: Content, ids: &[ObjectId]) -> Result<(), disk::Error> {
+        self.ids.extend_from_slice(ids);
         let job = Job { number: self.submitted, content };
         self.submitted += 1;
         let workers = self.to_workers.as_ref().expect("workers run until the pack is finished");
@@ -309,7 +309,7 @@ impl PackWriter {
             return Ok(None);
         }
         let table = Table::new(std::mem::take(&mut self.frames)).expect("the writer makes consistent frames");
-        let ids: Vec<ObjectId> = self.ids.concat();
+        let ids = std::mem::take(&mut self.ids);
         self.scratch.file().write_all(&table.tail()).doing("write", self.scratch.path())?;
         seal(self.take_scratch(packs)?, &table, &ids, packs).map(Some)
     }

@@ -1,7 +1,8 @@
 //! What this machine keeps, and others may have written to: key files, and what was believed.
 
-use crate::trust::keyring::{Error as KeyError, Keyring};
+use crate::trust::keyring::{Error as KeyError, Keyring, read_key};
 use crate::trust::{Line, State};
+use base64ct::{Base64, Encoding as _};
 use objects::claim::Repository;
 use objects::id::{IdentityId, ObjectId, StatementId};
 use objects::key::Signer as _;
@@ -23,6 +24,35 @@ pub fn key_file(data: &[u8]) -> bool {
             true
         }
         Err(KeyError::Locked(_)) => true,
+        Err(error) => {
+            assert_eq!(error.code(), "E-FORMAT");
+            false
+        }
+    }
+}
+
+/// What stands in base64 in a key file of OpenSSH: a key that is taken signs, and its public half stands in the
+/// bytes.
+pub fn openssh_key(data: &[u8]) -> bool {
+    let digits = Base64::encode_string(data);
+    let mut text = String::from("-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    for line in digits.as_bytes().chunks(70) {
+        text.extend(line.iter().map(|digit| char::from(*digit)));
+        text.push('\n');
+    }
+    text.push_str("-----END OPENSSH PRIVATE KEY-----\n");
+    let folder = folder_in_memory();
+    let path = folder.path().join("key");
+    fs::write(&path, text).expect("the folder is ours");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the file is ours");
+    match read_key(&path, &mut || None) {
+        Ok(key) => {
+            let public = key.public();
+            assert!(public.verifies(b"word", &key.sign(b"word")));
+            assert_eq!(data.windows(32).filter(|bytes| bytes == public.as_bytes()).count(), 3);
+            true
+        }
+        Err(KeyError::Encrypted { .. }) => true,
         Err(error) => {
             assert_eq!(error.code(), "E-FORMAT");
             false

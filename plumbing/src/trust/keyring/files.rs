@@ -1,6 +1,6 @@
 //! Files that hold secrets: who may read them, and how they come into being.
 
-use super::Error;
+use super::error::{Error, Fault};
 use objects::disk::{self, Context as _};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -27,11 +27,11 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), disk::Error> {
 pub(super) fn check_folder(folder: &Path) -> Result<(), Error> {
     let found = fs::metadata(folder).doing("look at", folder)?;
     if !found.is_dir() {
-        return Err(unsafe_path(folder, "it is not a folder"));
+        return Err(unsafe_path(folder, Fault::NotFolder));
     }
     check_owner(folder, &found)?;
     if found.mode() & 0o022 != 0 {
-        return Err(unsafe_path(folder, "others may write in it"));
+        return Err(unsafe_path(folder, Fault::Writable));
     }
     Ok(())
 }
@@ -43,17 +43,17 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Error> {
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(unsafe_path(path, "it is a link"));
+            return Err(unsafe_path(path, Fault::Link));
         }
         opened => opened.doing("open", path)?,
     };
     let found = file.metadata().doing("look at", path)?;
     if !found.is_file() {
-        return Err(unsafe_path(path, "it is not a file"));
+        return Err(unsafe_path(path, Fault::NotFile));
     }
     check_owner(path, &found)?;
     if found.mode() & 0o077 != 0 {
-        return Err(unsafe_path(path, "others may read it; its mode has to be 0600"));
+        return Err(unsafe_path(path, Fault::Mode));
     }
     read_text(file, path).map(Some)
 }
@@ -72,6 +72,24 @@ fn read_text(file: File, path: &Path) -> Result<Zeroizing<String>, Error> {
         return Err(malformed("it is longer than any key file"));
     }
     Ok(text)
+}
+
+/// The first line of a file that holds a passphrase. A plain file has to be the user's or root's, and theirs
+/// alone; what comes through a pipe has been let out already by whoever writes it.
+pub(super) fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let file = File::open(path).doing("open", path)?;
+    let found = file.metadata().doing("look at", path)?;
+    if found.is_file() {
+        if found.uid() != 0 {
+            check_owner(path, &found)?;
+        }
+        if found.mode() & 0o077 != 0 {
+            return Err(unsafe_path(path, Fault::Mode));
+        }
+    }
+    let text = read_text(file, path)?;
+    let end = text.find(['\r', '\n']).unwrap_or(text.len());
+    Ok(Zeroizing::new(text[..end].to_owned()))
 }
 
 /// Writes a new file for its owner alone. It is written aside and linked into place, which fails if
@@ -101,11 +119,11 @@ fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), disk::Error> {
 
 fn check_owner(path: &Path, found: &Metadata) -> Result<(), Error> {
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(unsafe_path(path, "it belongs to another user"));
+        return Err(unsafe_path(path, Fault::Owner));
     }
     Ok(())
 }
 
-fn unsafe_path(path: &Path, why: &'static str) -> Error {
+fn unsafe_path(path: &Path, why: Fault) -> Error {
     Error::Unsafe { path: path.to_owned(), why }
 }

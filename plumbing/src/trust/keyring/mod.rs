@@ -8,11 +8,17 @@
 //! Promises: a key file is readable by its owner alone from its first moment, whatever the umask
 //! (SEC-140); it is whole or absent, and never replaced; one that others could have read or put
 //! there is refused. No secret appears in an error or a debug print, and memory that held one is
-//! wiped.
+//! wiped. Before the first secret is read, the process is shielded from its neighbours (SEC-141).
 //! Leaves to others: which identity a key belongs to, and asking a person for a passphrase.
 
 mod armour;
+mod error;
 mod files;
+mod openssh;
+mod shield;
+
+pub use error::{Error, Fault, Tool};
+pub use shield::shield;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
@@ -27,68 +33,29 @@ const NAME_BYTES_MAX: usize = 64;
 /// How a key file's name ends.
 const SUFFIX: &str = ".key";
 
-/// Why a key cannot be had or made.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Not a name for a key.
-    #[error("{0:?} is not a name for a key: up to 64 of a-z 0-9 . _ -, beginning with a letter or digit")]
-    Name(String),
-    /// There is no such key.
-    #[error("there is no key {0}")]
-    Absent(String),
-    /// There is one already; keys are never replaced.
-    #[error("there is a key {0} already")]
-    Exists(String),
-    /// Others could read it, or put another in its place.
-    #[error("{} is not safe: {why}", path.display())]
-    Unsafe {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// It is encrypted, and no passphrase was given.
-    #[error("key {0} is protected by a passphrase")]
-    Locked(String),
-    /// The passphrase is wrong, or the file was changed.
-    #[error("key {0} does not open with this passphrase")]
-    Passphrase(String),
-    /// It is no key file.
-    #[error("{} is no key file: {why}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it. Never a part of its content.
-        why: &'static str,
-    },
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
-    Random(#[source] getrandom::Error),
-    /// The disk refuses.
-    #[error(transparent)]
-    Disk(#[from] disk::Error),
-}
-
-impl Error {
-    /// The code that `--json` shows.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Error::Name(_) | Error::Malformed { .. } => "E-FORMAT",
-            Error::Absent(_) => "E-NOTFOUND",
-            Error::Exists(_) => "E-CONFLICT",
-            Error::Unsafe { .. } | Error::Locked(_) | Error::Passphrase(_) => "E-KEYPERM",
-            Error::Random(_) => "E-IO",
-            Error::Disk(error) => error.code(),
-        }
-    }
-}
-
 /// What a person types to open a key; wiped when dropped.
+#[derive(PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 
 impl From<String> for Passphrase {
     fn from(text: String) -> Self {
         Passphrase(Zeroizing::new(text))
+    }
+}
+
+impl Passphrase {
+    /// Reads the first line of a file, which waits if it is a pipe.
+    ///
+    /// # Errors
+    /// `Unsafe` if others may read the file.
+    pub fn read(path: &Path) -> Result<Passphrase, Error> {
+        shield();
+        Ok(Passphrase(files::read_passphrase(path)?))
+    }
+
+    /// True if nothing was typed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -111,6 +78,7 @@ impl Keyring {
     /// # Errors
     /// `Unsafe` if it is another user's, or others may write in it.
     pub fn open(folder: &Path) -> Result<Keyring, Error> {
+        shield();
         files::make_folder(folder)?;
         files::check_folder(folder)?;
         Ok(Keyring { folder: folder.to_owned() })
@@ -135,10 +103,9 @@ impl Keyring {
     pub fn insert(&self, name: &str, key: &SecretKey, passphrase: Option<&Passphrase>) -> Result<(), Error> {
         let path = self.path(name)?;
         files::check_folder(&self.folder)?;
-        let seed = Zeroizing::new(key.seed());
         let text = match passphrase {
-            Some(passphrase) => armour::seal(&seed, passphrase.0.as_bytes())?,
-            None => plain(&seed),
+            Some(passphrase) => armour::seal(key.seed(), passphrase.0.as_bytes())?,
+            None => plain(key.seed()),
         };
         match files::write_new(&path, text.as_bytes()) {
             Err(error) if error.source.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -157,16 +124,7 @@ impl Keyring {
         let path = self.path(name)?;
         files::check_folder(&self.folder)?;
         let text = files::read(&path)?.ok_or_else(|| Error::Absent(name.to_owned()))?;
-        let malformed = |why| Error::Malformed { path: path.clone(), why };
-        if !armour::is_sealed(&text) {
-            let seed = unplain(&text).ok_or_else(|| malformed("it is not PKCS#8 PEM of an ed25519 key"))?;
-            return Ok(SecretKey::from_seed(&seed));
-        }
-        let sealed = armour::Sealed::parse(&text).map_err(malformed)?;
-        let passphrase = ask().ok_or_else(|| Error::Locked(name.to_owned()))?;
-        let seed = sealed.open(passphrase.0.as_bytes());
-        let seed = seed.ok_or_else(|| Error::Passphrase(name.to_owned()))?;
-        Ok(SecretKey::from_seed(&seed))
+        opened(&path, &text, name, ask)
     }
 
     /// The names of all keys, sorted.
@@ -185,6 +143,50 @@ impl Keyring {
         }
         Ok(self.folder.join(format!("{name}{SUFFIX}")))
     }
+}
+
+/// The key in a file of any form known here: PKCS#8 PEM, the armour of this keyring, or what `ssh-keygen`
+/// writes. The file and its folder have to be as safe as those of a keyring. `ask` is called once if the key
+/// is encrypted.
+///
+/// # Errors
+/// As [`Keyring::load`]; `Encrypted` if another tool has to open it first.
+pub fn read_key(path: &Path, ask: &mut dyn FnMut() -> Option<Passphrase>) -> Result<SecretKey, Error> {
+    shield();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    files::check_folder(folder.unwrap_or(Path::new(".")))?;
+    let shown = path.display().to_string();
+    let text = files::read(path)?.ok_or_else(|| Error::Absent(shown.clone()))?;
+    let encrypted = |tool| Error::Encrypted { path: path.to_owned(), tool };
+    if text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+        return Err(encrypted(Tool::Openssl));
+    }
+    if !openssh::is_openssh(&text) {
+        return opened(path, &text, &shown, ask);
+    }
+    openssh::parse(&text).map_err(|refused| match refused {
+        openssh::Refused::Encrypted => encrypted(Tool::Ssh),
+        openssh::Refused::Because(why) => Error::Malformed { path: path.to_owned(), why },
+    })
+}
+
+/// The key in `text`, which is PKCS#8 PEM or the armour.
+fn opened(
+    path: &Path,
+    text: &str,
+    name: &str,
+    ask: &mut dyn FnMut() -> Option<Passphrase>,
+) -> Result<SecretKey, Error> {
+    let malformed = |why| Error::Malformed { path: path.to_owned(), why };
+    if !armour::is_sealed(text) {
+        let seed = unplain(text).ok_or_else(|| malformed("it is not PKCS#8 PEM of an ed25519 key"))?;
+        return Ok(SecretKey::from_seed(&seed));
+    }
+    let sealed = armour::Sealed::parse(text).map_err(malformed)?;
+    let passphrase = ask().ok_or_else(|| Error::Locked(name.to_owned()))?;
+    let seed = sealed.open(passphrase.0.as_bytes());
+    let seed = seed.ok_or_else(|| Error::Passphrase(name.to_owned()))?;
+    Ok(SecretKey::from_seed(&seed))
 }
 
 fn is_name(name: &str) -> bool {

@@ -24,7 +24,7 @@ pub struct ForkId(i64);
 pub struct Fork {
     /// This piece of evidence.
     pub id: ForkId,
-    /// The kind of the line: `identity`, `index` or `log`.
+    /// The kind of the line: `identity`, `grants`, `index` or `log`.
     pub kind: String,
     /// Which line of its kind.
     pub line: String,
@@ -164,7 +164,7 @@ fn give_way(tx: &Connection, line: &Line, fork: &Fork) -> rusqlite::Result<()> {
     match line {
         // They are learned anew when the log is walked; where the branches part is not known here.
         Line::Log(log) => positions::forget(tx, log),
-        Line::Identity(_) | Line::Index(_) => Ok(()),
+        Line::Identity(_) | Line::Grants(_) | Line::Index(_) => Ok(()),
     }
 }
 

@@ -13,10 +13,12 @@
 mod forks;
 mod pins;
 mod positions;
+mod recovery;
 
 pub use forks::{Fork, ForkId, Sighting};
 pub use pins::{PackagePin, RepositoryPin};
 pub use positions::{Act, Position};
+pub(super) use recovery::Renewal;
 
 use super::database::{Database, Error};
 use objects::claim::Repository;
@@ -110,6 +112,8 @@ pub struct Log {
 pub enum Line {
     /// The documents of an identity.
     Identity(IdentityId),
+    /// What an identity grants.
+    Grants(IdentityId),
     /// The indexes of a repository.
     Index(Repository),
     /// The entries of a log.
@@ -121,6 +125,7 @@ impl Line {
     pub fn kind(&self) -> &'static str {
         match self {
             Line::Identity(_) => "identity",
+            Line::Grants(_) => "grants",
             Line::Index(_) => "index",
             Line::Log(_) => "log",
         }
@@ -129,7 +134,7 @@ impl Line {
     /// Which of its kind, as the state and `trust` listings name it.
     pub fn key(&self) -> String {
         match self {
-            Line::Identity(id) => id.to_hex(),
+            Line::Identity(id) | Line::Grants(id) => id.to_hex(),
             Line::Index(repository) => format!("{}/{}", repository.owner.to_hex(), repository.name),
             Line::Log(log) => format!("{}/{}/{}", log.owner.to_hex(), log.signer.to_hex(), log.name),
         }

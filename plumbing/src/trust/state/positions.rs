@@ -125,18 +125,19 @@ impl State {
         })
     }
 
-    /// The reason, if entries of the log after `seq` withdraw `version`.
+    /// The reason, if entries of the log withdraw `version`; of those after `seq`, if it is given.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn withdrawn(&self, log: &Log, version: &Version, seq: u64) -> Result<Option<String>, Error> {
+    pub fn withdrawn(&self, log: &Log, version: &Version, seq: Option<u64>) -> Result<Option<String>, Error> {
         let sql = "SELECT act, reason FROM entries
             WHERE owner = ?1 AND name = ?2 AND signer = ?3 AND version = ?4 AND seq > ?5
               AND act IN ('yank', 'unyank')
             ORDER BY seq DESC LIMIT 1";
         let last: Option<(String, Option<String>)> = self.database.read("read", |view| {
             let (owner, signer) = (bytes(log.owner), bytes(log.signer));
-            let key = params![owner, log.name.as_str(), signer, distinct(version), integer(seq)?];
+            let after = seq.map_or(Ok(-1), integer)?;
+            let key = params![owner, log.name.as_str(), signer, distinct(version), after];
             view.query_row(sql, key, |row| Ok((row.get(0)?, row.get(1)?))).optional()
         })?;
         Ok(last.filter(|(act, _)| act == "yank").map(|(_, reason)| reason.unwrap_or_default()))

@@ -2,8 +2,11 @@
 //!
 //! Everything is plain data that a test may copy, cut and forge before a [`Machine`] sees it.
 
-use objects::claim::{Beacon, Index, LogRow, PackageRecord, Repository, VersionRow, skip_distances};
+use objects::claim::{
+    Beacon, GrantsRow, IdentityRow, Index, LogRow, PackageRecord, Repository, VersionRow, skip_distances,
+};
 use objects::codec;
+use objects::grants::{Grant, Grants, Permission};
 use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
 use objects::identity::{Identity, Role};
 use objects::key::{SecretKey, Signer};
@@ -12,7 +15,9 @@ use objects::signed::{Document, Envelope, Signed, pae};
 use objects::summary::Summary;
 use objects::time::Timestamp;
 use objects::version::{Channel, Version};
-use plumbing::trust::{Accepted, Error, Judge, Policy, State, Statements, Trusted};
+use plumbing::trust::{
+    Accepted, Authorised, Directory, Error, Judge, Places, Policy, State, Statements, Trusted, Unlisted,
+};
 use serde_bytes::ByteBuf;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -118,8 +123,8 @@ impl Person {
         self.newest = next;
     }
 
-    pub fn row(&self) -> objects::claim::IdentityRow {
-        objects::claim::IdentityRow { n: self.newest.n, document: self.documents.last().unwrap().id() }
+    pub fn row(&self) -> IdentityRow {
+        IdentityRow { n: self.newest.n, document: self.documents.last().unwrap().id() }
     }
 
     pub fn shelve(&self, shelf: &Shelf) {
@@ -201,7 +206,10 @@ impl Mirror {
 /// The log of an author for one package.
 #[derive(Clone)]
 pub struct Book {
+    /// Who signs it.
     pub author: Person,
+    /// Whose package it is, if not the author's.
+    pub owner: Option<Person>,
     pub name: String,
     pub entries: Vec<Signed<Entry>>,
     pub drafts: Vec<Entry>,
@@ -210,14 +218,23 @@ pub struct Book {
 impl Book {
     /// A log with the releases 1.0.0, 1.1.0, …
     pub fn new(author: Person, name: &str, releases: u64) -> Book {
-        let book = Book { author, name: name.into(), entries: Vec::new(), drafts: Vec::new() };
+        Book::by(author, None, name, releases)
+    }
+
+    /// The same by a delegate of `owner`.
+    pub fn by(author: Person, owner: Option<Person>, name: &str, releases: u64) -> Book {
+        let book = Book { author, owner, name: name.into(), entries: Vec::new(), drafts: Vec::new() };
         (0..releases).fold(book, |book, minor| book.released(&format!("1.{minor}.0"), "honest"))
+    }
+
+    pub fn owner(&self) -> &Person {
+        self.owner.as_ref().unwrap_or(&self.author)
     }
 
     /// The next entry, as it should be.
     pub fn next(&self, action: Action) -> Entry {
         Entry {
-            owner: self.author.id(),
+            owner: self.owner().id(),
             name: self.name.parse().unwrap(),
             signer: self.author.id(),
             signer_n: self.author.newest.n,
@@ -263,7 +280,8 @@ impl Book {
         let (seq, entry) = (self.entries.len() as u64 - 1, self.entries.last().unwrap().id());
         PackageRecord {
             name: self.name.parse().unwrap(),
-            owner: self.author.id(),
+            owner: self.owner().id(),
+            transfer: None,
             logs: vec![LogRow { signer, seq, entry, listed }],
             versions: versions.collect(),
         }
@@ -272,6 +290,7 @@ impl Book {
     pub fn shelf(&self) -> Shelf {
         let shelf = Shelf::default();
         self.author.shelve(&shelf);
+        self.owner().shelve(&shelf);
         self.entries.iter().for_each(|entry| shelf.put(entry));
         shelf
     }
@@ -294,6 +313,86 @@ pub fn release(version: &str, tree: &str) -> Release {
         requires_pkg: None,
         unportable: false,
         about: About::default(),
+    }
+}
+
+/// Someone who grants: the documents signed so far.
+#[derive(Clone)]
+pub struct Giver {
+    pub issuer: Person,
+    pub documents: Vec<Signed<Grants>>,
+    pub newest: Grants,
+}
+
+impl Giver {
+    /// Whose first document grants this.
+    pub fn new(issuer: &Person, grants: Vec<Grant>) -> Giver {
+        let (id, issuer_n) = (issuer.id(), issuer.newest.n);
+        let ended = Vec::new();
+        let first = Grants { issuer: id, issuer_n, n: 0, prev: None, grants, ended, created: time(NOW) };
+        Giver { issuer: issuer.clone(), documents: vec![sign(&first, &[issuer.seed])], newest: first }
+    }
+
+    /// The next document, as it should be if nothing changes.
+    pub fn next(&self) -> Grants {
+        let prev = Some(self.documents.last().unwrap().id());
+        let (n, issuer_n) = (self.newest.n + 1, self.issuer.newest.n);
+        Grants { n, prev, issuer_n, ..self.newest.clone() }
+    }
+
+    pub fn take(mut self, next: Grants) -> Giver {
+        self.documents.push(sign(&next, &[self.issuer.seed]));
+        self.newest = next;
+        self
+    }
+
+    pub fn row(&self) -> GrantsRow {
+        GrantsRow { n: self.newest.n, document: self.documents.last().unwrap().id() }
+    }
+}
+
+/// A grant for these names, to release and withdraw, without end.
+pub fn grant(to: &Person, names: &[&str]) -> Grant {
+    Grant {
+        to: to.id(),
+        names: names.iter().map(|name| name.parse().unwrap()).collect(),
+        permissions: Permission::ALL.into(),
+        depth: 0,
+        terminating: false,
+        from: time(NOW - DAY),
+        until: None,
+    }
+}
+
+/// What an index names of people and their grants.
+#[derive(Clone, Default)]
+pub struct Register {
+    pub people: BTreeMap<IdentityId, Person>,
+    pub givers: BTreeMap<IdentityId, Giver>,
+}
+
+impl Register {
+    pub fn of(people: &[&Person], givers: &[&Giver]) -> Register {
+        Register {
+            people: people.iter().map(|person| (person.id(), (*person).clone())).collect(),
+            givers: givers.iter().map(|giver| (giver.issuer.id(), (*giver).clone())).collect(),
+        }
+    }
+
+    pub fn shelve(&self, shelf: &Shelf) {
+        self.people.values().for_each(|person| person.shelve(shelf));
+        self.givers.values().flat_map(|giver| &giver.documents).for_each(|document| shelf.put(document));
+        self.givers.values().for_each(|giver| giver.issuer.shelve(shelf));
+    }
+}
+
+impl Directory for Register {
+    fn identity(&self, id: IdentityId) -> Result<Option<IdentityRow>, Error> {
+        Ok(self.people.get(&id).map(Person::row))
+    }
+
+    fn grants(&self, id: IdentityId) -> Result<Option<GrantsRow>, Error> {
+        Ok(self.givers.get(&id).map(Giver::row))
     }
 }
 
@@ -335,13 +434,47 @@ impl Machine {
         version: &str,
         shelf: &Shelf,
     ) -> Result<Trusted<Entry>, Error> {
+        let places = Places { directory: &Unlisted, statements: shelf, origin: "mirror" };
+        Ok(self.installs_at(mirror, record, author, version, places)?.entry)
+    }
+
+    /// Installs what a delegate may have released, by what `register` says of people and grants.
+    pub fn installs_by(&self, register: &Register, book: &Book, version: &str) -> Result<Authorised, Error> {
+        let shelf = book.shelf();
+        register.shelve(&shelf);
+        self.installs_record(register, &book.record(), book.owner(), version, &shelf)
+    }
+
+    /// The same by a record that was tampered with.
+    pub fn installs_record(
+        &self,
+        register: &Register,
+        record: &PackageRecord,
+        owner: &Person,
+        version: &str,
+        shelf: &Shelf,
+    ) -> Result<Authorised, Error> {
+        let places = Places { directory: register, statements: shelf, origin: "mirror" };
+        let mirror = Mirror { now: NOW, ..Mirror::new(Person::new(99), 1) };
+        let mirror = if self.now > NOW { Mirror { now: self.now, ..mirror }.grown("later") } else { mirror };
+        self.installs_at(&mirror, record, owner, version, places)
+    }
+
+    fn installs_at(
+        &self,
+        mirror: &Mirror,
+        record: &PackageRecord,
+        owner: &Person,
+        version: &str,
+        places: Places<'_>,
+    ) -> Result<Authorised, Error> {
         let judge = self.judge();
         let accepted = self.shown(mirror)?;
-        judge.accept_name(&accepted, record, "mirror")?;
-        let owner = judge.identity(author.id(), Some(&author.row()), shelf, "mirror")?;
+        judge.accept_name(&accepted, record, places.origin)?;
+        let owner = judge.identity(owner.id(), Some(&owner.row()), places.statements, places.origin)?;
         let version: Version = version.parse().unwrap();
         let row = record.versions.iter().find(|row| row.release.version == version).unwrap();
-        judge.accept_release(&accepted, record, row, &owner, shelf, "mirror")
+        judge.accept_release(&accepted, record, row, &owner, places)
     }
 }
 
