@@ -247,7 +247,10 @@ pub fn bring(
         if row.is_none() && !concerned.contains(&id) {
             continue; // it receives a grant, and never published here
         }
-        let chain = judge.identity(id, row.as_ref(), statements, origin)?;
+        let chain = match judge.identity(id, row.as_ref(), statements, origin) {
+            Err(_) if !concerned.contains(&id) => continue, // no path that was judged leads through it
+            judged => judged?,
+        };
         keep_newer_chain(session, repository, &chain)?;
         let Some(grants) = judge.grants(&chain, index.grants(id)?.as_ref(), statements, origin)? else {
             continue;

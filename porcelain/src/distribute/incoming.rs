@@ -177,6 +177,7 @@ impl Receiving {
 
 /// Makes the folder, closed to everybody but its owner and group: a web server over the repository is neither.
 fn make_private(folder: &Path) -> Result<(), disk::Error> {
+    #[cfg_attr(not(unix), allow(unused_mut, reason = "there are modes on unix alone"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o770);
