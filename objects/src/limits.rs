@@ -77,6 +77,15 @@ pub const TABLE_BYTES_MAX: usize = 128 << 20;
 /// Most frames of one pack.
 pub const PACK_FRAMES_MAX: usize = 4 << 20;
 
+/// Most bytes of one push by somebody who does not sign the repository's index: it is held apart.
+pub const INCOMING_PUSH_BYTES_MAX: u64 = 1 << 30;
+/// Most bytes of all pushes that are held.
+pub const INCOMING_BYTES_MAX: u64 = 4 << 30;
+/// Most pushes that are held of one identity.
+pub const INCOMING_PUSHES_MAX: usize = 8;
+/// How long a push is held, in seconds: a day for somebody to decide.
+pub const INCOMING_SECONDS_MAX: u64 = 86_400;
+
 /// Largest `summary` of a repository, in bytes.
 pub const SUMMARY_BYTES_MAX: usize = 256 << 10;
 /// Largest list of packs of a repository, in bytes.

@@ -5,7 +5,7 @@ use crate::event::{Reporter, Step};
 use crate::inspect::View;
 use crate::session::Session;
 use objects::claim::{PackageRecord, VersionRow};
-use objects::id::{StatementId, TreeId};
+use objects::id::{IdentityId, StatementId, TreeId};
 use objects::limits::RELEASE_FILES_MAX;
 use objects::name::PackageName;
 use objects::object::{Find, Kind};
@@ -17,6 +17,7 @@ use objects::store::pack::writer::Options;
 use objects::store::transaction::STRUCTURE;
 use objects::version::{Prereleases, Version};
 use objects::walk;
+use plumbing::index::Index;
 use plumbing::transport::bundle;
 use plumbing::transport::{Bare, Key};
 use serde::Serialize;
@@ -141,13 +142,16 @@ fn copy_statements(
     for (record, row) in chosen.values() {
         heads.extend(record.logs.iter().map(|log| log.entry));
         heads.push(row.entry);
-        heads.extend(index.identity(record.owner)?.map(|row| row.document));
+        heads.extend(authority(&index, record)?);
         let name = crate::publish::tag_ref(record.owner, &record.name, &row.release.version);
         let edit =
             RefEdit { name, previous: PreviousValue::Any, new: Some(row.entry), message: "bundle".into() };
         target.refs().edit(&[edit], session.now())?;
     }
-    heads.extend(view.repository().summary()?.map(|summary| summary.index.id()));
+    if let Some(summary) = view.repository().summary()? {
+        heads.push(summary.index.id());
+        heads.extend(index.identity(summary.repository.owner)?.map(|row| row.document));
+    }
     for head in heads {
         let mut next = Some(head);
         while let Some(id) = next.filter(|id| !matches!(target.statements().try_find(*id), Ok(Some(_)))) {
@@ -157,6 +161,24 @@ fn copy_statements(
         }
     }
     Ok(())
+}
+
+/// The documents that say who may sign for a package: of its owner, of its signers, and of those who grant.
+fn authority(index: &Index<'_>, record: &PackageRecord) -> Result<Vec<StatementId>, Error> {
+    let signers = record.logs.iter().map(|log| log.signer);
+    let mut concerned: Vec<IdentityId> = signers.chain([record.owner]).collect();
+    let mut documents = Vec::new();
+    if concerned.iter().any(|signer| *signer != record.owner) {
+        // Who acts for whom shows only in the grants, which are few.
+        for (issuer, row) in index.issuers()? {
+            concerned.push(issuer);
+            documents.push(row.document);
+        }
+    }
+    for id in concerned {
+        documents.extend(index.identity(id)?.map(|row| row.document));
+    }
+    Ok(documents)
 }
 
 /// The files of a bare repository that a reader needs, with their keys.
@@ -240,7 +262,7 @@ fn unpack(
     let index = &accepted.index;
     let wanted = Wanted { tree: index.root, files_max: index.files, bytes_max: index.size };
     sync::fetch_tree(&[remote as &dyn Source], target.store(), wanted, &[], &step)?;
-    let opened = plumbing::index::Index::open(target.store(), index.root)?;
+    let opened = Index::open(target.store(), index.root)?;
     let mut releases = Vec::new();
     for name in opened.names() {
         let Some(record) = opened.record(&name)? else { continue };

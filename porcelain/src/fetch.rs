@@ -510,7 +510,7 @@ fn content(
 }
 
 /// Step 17: what arrived is exactly what was signed, and nothing in it leads out.
-fn check_tree(repository: &Repository, release: &Release) -> Result<(), Error> {
+pub(crate) fn check_tree(repository: &Repository, release: &Release) -> Result<(), Error> {
     let store = repository.store();
     let totals = walk::visit::<ObjectError>(store, release.tree, release.files, &mut |_, _| Ok(()))?;
     if (totals.files, totals.bytes) != (release.files, release.size) {

@@ -51,6 +51,15 @@ pub fn newest_for(session: &Session, repository: &Repository) -> Result<Vec<Enve
     Ok(envelopes.map_err(objects::signed::Error::from)?)
 }
 
+/// A statement that this machine signed.
+///
+/// # Errors
+/// `Missing` if it signed none of that id.
+pub fn find(session: &Session, id: StatementId) -> Result<Envelope, Error> {
+    let found = Ledger::open(session.state()?)?.entry(id)?;
+    Ok(found.ok_or(objects::statements::Error::Missing(id))?)
+}
+
 /// What the ledger calls a repository: its folder, without links.
 pub fn place(repository: &Repository) -> String {
     let root = repository.root();

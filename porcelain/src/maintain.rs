@@ -1,5 +1,7 @@
 //! Keeping a repository small.
 
+use crate::distribute::incoming::Incoming;
+use crate::distribute::settings::Settings;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::ledger;
@@ -92,6 +94,7 @@ pub fn collect(
     drop_packs(repository, &plan.replaced(heir), heir)?;
     repository.store().write_multi_index()?;
     let swept = gc::sweep_staging(repository.store())?;
+    Incoming::of(repository).sweep(&Settings::read(repository)?.caps)?;
     let packed_refs = repository.refs().pack()?;
     let mut collected = collected(&plan, packed_refs, false);
     collected.freed_bytes += swept;

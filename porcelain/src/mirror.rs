@@ -4,14 +4,16 @@
 //! by object, and its summary is written last. It is judged like any source by those who read it.
 
 use crate::config::read_toml;
+use crate::distribute::authority::grants_ref;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity;
+use crate::log::log_ref;
 use crate::maintain;
 use crate::publish::{index_ref, tag_ref};
 use crate::remote::{BytesFrom, Lookup, Remote};
 use crate::session::Session;
-use objects::claim::{IdentityRow, PackageRecord};
+use objects::claim::PackageRecord;
 use objects::disk;
 use objects::id::{PackId, StatementId, TreeId};
 use objects::refs::{PreviousValue, RefEdit, RefName};
@@ -183,20 +185,30 @@ impl Copy<'_> {
     fn packages(&mut self, accepted: &Accepted) -> Result<(), Error> {
         let repository = self.repository;
         let index = Index::open(repository.store(), accepted.index.root)?;
+        self.authority(&index)?;
         for name in index.names() {
             if let Some(record) = index.record(&name)? {
-                let owner = index.identity(record.owner)?;
-                self.package(&record, owner)?;
+                self.package(&record)?;
             }
         }
         Ok(())
     }
 
-    fn package(&mut self, record: &PackageRecord, owner: Option<IdentityRow>) -> Result<(), Error> {
-        let name = &record.name;
-        if let Some(row) = owner {
+    /// Copies the documents of everybody the index names, and what they grant.
+    fn authority(&mut self, index: &Index<'_>) -> Result<(), Error> {
+        for (id, row) in index.identities()? {
             self.chain(row.document)?;
+            self.edit(identity::ref_name(id), row.document)?;
         }
+        for (id, row) in index.issuers()? {
+            self.chain(row.document)?;
+            self.edit(grants_ref(id), row.document)?;
+        }
+        Ok(())
+    }
+
+    fn package(&mut self, record: &PackageRecord) -> Result<(), Error> {
+        let name = &record.name;
         for version in &record.versions {
             let tag = tag_ref(record.owner, name, &version.release.version);
             if self.repository.refs().try_find(&tag)? == Some(version.entry) {
@@ -216,9 +228,7 @@ impl Copy<'_> {
     fn logs(&mut self, record: &PackageRecord) -> Result<(), Error> {
         for log in &record.logs {
             self.chain(log.entry)?;
-            let (owner, name) = (record.owner.to_hex(), record.name.to_component());
-            let head = format!("refs/packages/{owner}/{name}/{}", log.signer.to_hex());
-            self.edit(head.parse()?, log.entry)?;
+            self.edit(log_ref(record.owner, &record.name, log.signer), log.entry)?;
         }
         Ok(())
     }

@@ -8,15 +8,19 @@
 //! again, it goes on where it stopped, and no number is ever signed twice (REL-001, REL-042, REL-043).
 //! Leaves to others: pushing to a repository elsewhere ([`crate::push`]).
 
+use crate::distribute::authority;
+use crate::distribute::listing::{self, Listing};
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity::{self, Own};
-use crate::log::{self, Log};
+use crate::log::Log;
 use crate::manifest::{self, Manifest};
+use crate::pen::Pen;
 use crate::session::Session;
 use crate::{archive, describe, maintain};
 use objects::claim::Repository as RepositoryName;
-use objects::id::{IdentityId, PackId, StatementId, TreeId};
+use objects::grants::Permission;
+use objects::id::{GrantId, IdentityId, PackId, StatementId, TreeId};
 use objects::ingest::{self, Ingested};
 use objects::name::PackageName;
 use objects::refs::RefName;
@@ -42,6 +46,8 @@ pub struct Request {
     pub to: PathBuf,
     /// Which of the user's identities signs.
     pub identity: Option<String>,
+    /// Whose package it is, if not the signer's own: an id, the beginning of one, or a name.
+    pub owner: Option<String>,
     /// True to take names that some systems cannot hold.
     pub allow_unportable: bool,
     /// The zstd level of the pack.
@@ -110,33 +116,59 @@ fn add_release(
     let source = Source::open(&request.from, request.to.as_path())?;
     let manifest = source.manifest(request)?;
     let (own, new_identity) = signer(session, request.identity.as_deref())?;
-    drop(Log::open(session, repository, own.clone(), &manifest.name)?); // may it be published here?
+    let pen = Pen::new(session, own)?;
+    let owner = match &request.owner {
+        Some(owner) => authority::owner(session, repository, owner)?,
+        None => pen.id(),
+    };
+    may_publish(session, repository, &pen, owner, &manifest.name)?;
 
     let (ingested, written) = ingest_source(session, repository, &source, request, reporter)?;
     let release = describe::release(repository.store(), &source.root, &manifest, &ingested)?;
     let _signing = (session.lock_signing()?, repository.lock_signing()?);
     repository.store().refresh()?; // others may have published while this one was read
-    let mut log = Log::open(session, repository, own, &manifest.name)?;
+    let (mut log, mut listing, grants) = may_publish(session, repository, &pen, owner, &manifest.name)?;
     let mut outcome = outcome(&manifest, &log, &ingested, &written);
     outcome.new_identity = new_identity;
     if request.dry_run {
         return Ok(outcome);
     }
     log.catch_up()?;
-    let entry = match log.released(&release.version) {
+    let listed = listing.claim(owner, &manifest.name)?;
+    let by_others = listed.versions.iter().map(|row| (row.entry, &row.release));
+    let mut present = log.released(&release.version).into_iter().chain(by_others);
+    let entry = match present.find(|(_, present)| present.version == release.version) {
         Some((id, present)) if present.tree == release.tree => id,
         Some(_) => return Err(version_exists(&manifest)),
-        None => log.append(Action::Release(Box::new(release)))?,
+        None => log.append(Action::Release(Box::new(release)), grants)?,
     };
     outcome.entry = Some(entry);
-    if log.is_listed() {
+    listing.list_log(&log)?;
+    if listing.is_listed() {
         outcome.unchanged = true;
         return Ok(outcome);
     }
-    let (n, pack) = log.publish_index(&written.packs, ingested.tree)?;
+    let packs: Vec<(PackId, TreeId)> = written.packs.iter().map(|pack| (*pack, ingested.tree)).collect();
+    let (n, pack) = listing.publish(&packs)?;
     outcome.index = Some(n);
     outcome.stored_bytes += pack;
     Ok(outcome)
+}
+
+/// Whether a release may be published here, before it is read and again before it is signed: the log it
+/// goes to, the index that will list it, and the grants it is published by.
+fn may_publish<'a>(
+    session: &'a Session,
+    repository: &'a Repository,
+    pen: &'a Pen<'a>,
+    owner: IdentityId,
+    name: &PackageName,
+) -> Result<(Log<'a>, Listing<'a>, Vec<GrantId>), Error> {
+    let log = Log::open(session, repository, pen, owner, name)?;
+    let listing = Listing::open(session, repository, pen)?;
+    listing.claim(owner, name)?;
+    let grants = authority::path(session, repository, (owner, pen.id()), name, Permission::Release)?;
+    Ok((log, listing, grants))
 }
 
 fn no_repository(error: objects::repository::Error, path: &Path) -> Error {
@@ -229,7 +261,7 @@ fn ingest_source(
     };
     let (objects, bytes) = (transaction.objects() as u64, transaction.bytes());
     let packs: Vec<PackId> = transaction.commit()?.into_iter().collect();
-    let stored_bytes = log::stored_bytes(repository, &packs);
+    let stored_bytes = listing::stored_bytes(repository, &packs);
     Ok((ingested, Written { objects, bytes, packs, stored_bytes }))
 }
 

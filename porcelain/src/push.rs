@@ -1,22 +1,22 @@
-//! Pushing a repository of one's own to where others read it, and taking such pushes.
+//! Pushing a repository of one's own to where others read it, or to somebody who carries it.
+//!
+//! What the other side shows of the same repository is brought to the head of this one. To the repository of
+//! somebody else it is an offer: held there until they take it ([`crate::distribute`]).
 
+use crate::distribute::settings;
+use crate::distribute::strangers::Strangers;
 use crate::error::Error;
-use crate::event::Reporter;
-use crate::identity;
-use crate::publish::{index_ref, tag_ref};
+use crate::event::{Reporter, Step};
 use crate::session::Session;
 use objects::claim::Index as IndexHead;
 use objects::id::TreeId;
-use objects::identity::Chain;
 use objects::object::Exists;
-use objects::refs::{PreviousValue, RefEdit};
-use objects::release::Entry;
 use objects::repository::Repository;
-use objects::signed::{Document, Envelope, Signed};
-use objects::time::Timestamp;
+use objects::summary::Summary;
 use plumbing::sync::Wanted;
-use plumbing::sync::push::Pushed;
-use plumbing::sync::serve::PushPolicy;
+use plumbing::sync::mirror::Mirror;
+use plumbing::sync::push::{Pushed, Sent};
+use plumbing::sync::serve::{PushPolicy, Taken};
 use plumbing::transport::address::Address;
 use plumbing::transport::file::Folder;
 use plumbing::transport::{BareWrite, Key};
@@ -36,6 +36,8 @@ pub struct Outcome {
     pub sent: u64,
     /// True if it was there already.
     pub unchanged: bool,
+    /// What the other side calls it, if it is held there until somebody decides.
+    pub held: Option<String>,
 }
 
 /// Brings the repository at `address` to the head of the one at `from`.
@@ -55,7 +57,7 @@ pub fn push(
     let parsed = Address::parse(address)?;
     reporter.begin("pushing", None);
     let result = match &parsed {
-        Address::Path(path) => push_files(&repository, path),
+        Address::Path(path) => push_files(session, &repository, path, reporter),
         Address::Bundle(_) => {
             Err(Error::usage("a bundle cannot be pushed to", "make one: `pkg bundle create`"))
         }
@@ -66,11 +68,22 @@ pub fn push(
     };
     reporter.end();
     let sent = result?;
-    Ok(Outcome { to: parsed.to_string(), index: head.n, sent: sent.unwrap_or(0), unchanged: sent.is_none() })
+    let held = match &sent {
+        Some(Sent { taken: Taken::Held(id), .. }) => Some(id.clone()),
+        _ => None,
+    };
+    let unchanged = sent.is_none();
+    let sent = sent.map_or(0, |sent| sent.bytes);
+    Ok(Outcome { to: parsed.to_string(), index: head.n, sent, unchanged, held })
 }
 
 /// Copies what a plain folder lacks: packs, then statements, the list of packs, the summary last.
-fn push_files(repository: &Repository, path: &Path) -> Result<Option<u64>, Error> {
+fn push_files(
+    session: &Session,
+    repository: &Repository,
+    path: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Option<Sent>, Error> {
     let folder = Folder::create(path)?;
     let bytes = repository.summary()?.map(|summary| summary.encode()).unwrap_or_default();
     let key = |text: &str| Key::new(text);
@@ -83,7 +96,11 @@ fn push_files(repository: &Repository, path: &Path) -> Result<Option<u64>, Error
         return Ok(None);
     }
     if let Some(old) = &old {
-        check_grown(repository, &objects::summary::Summary::decode(old)?, path)?;
+        let theirs = Summary::decode(old)?;
+        if repository.summary()?.is_some_and(|ours| ours.repository != theirs.repository) {
+            return offer_files(session, repository, &theirs, path, reporter).map(Some);
+        }
+        check_grown(repository, &theirs, path)?;
     }
     let mut sent = 0;
     let mut copy = |name: &str| -> Result<(), Error> {
@@ -107,24 +124,59 @@ fn push_files(repository: &Repository, path: &Path) -> Result<Option<u64>, Error
     let list = objects::packlist::encode(&repository.pack_list()?);
     folder.write(&key(objects::repository::PACK_LIST_KEY)?, &mut list.as_slice())?;
     folder.swap(&key(objects::repository::SUMMARY_KEY)?, old.as_deref(), &bytes)?;
-    Ok(Some(sent + (list.len() + bytes.len()) as u64))
+    let bytes = sent + (list.len() + bytes.len()) as u64;
+    Ok(Some(Sent { bytes, taken: Taken::Shown }))
+}
+
+/// Offers this repository to the one in a folder, which is somebody else's, if that takes such pushes.
+fn offer_files(
+    session: &Session,
+    repository: &Repository,
+    theirs: &Summary,
+    path: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Sent, Error> {
+    let takes = path.join(settings::FILE).exists();
+    let host = Repository::open(path).ok().filter(|_| takes).ok_or_else(|| Error::Refused {
+        code: "E-SCOPE",
+        what: format!("{} holds another repository: {}", path.display(), theirs.repository),
+        hint: "push into a folder of your own; its owner takes releases with `pkg repo accept`".into(),
+    })?;
+    let host = Arc::new(host);
+    let policy = Strangers::new(session, host.clone(), false)?;
+    let pushed = pushed(repository)?;
+    let _lock = host.lock_shared()?;
+    let refused = |(_, message): (String, String)| Error::Refused {
+        code: "E-POLICY",
+        what: format!("{} refused: {message}", path.display()),
+        hint: String::new(),
+    };
+    let admitted = policy.admit(&pushed).map_err(refused)?;
+    let source = Mirror::new(Box::new(Folder::open(repository.root())?));
+    let step = Step::begin(reporter, "offering", None);
+    let mut bytes = 0;
+    for wanted in admitted.wanted() {
+        let store = admitted.repository().store();
+        bytes += plumbing::sync::fetch_tree(&[&source], store, *wanted, &[], &step)?.bytes;
+    }
+    Ok(Sent { bytes, taken: admitted.accept(&pushed).map_err(refused)? })
+}
+
+/// All that this repository shows.
+fn pushed(repository: &Repository) -> Result<Pushed, Error> {
+    let summary = repository.summary()?;
+    let summary = summary.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
+    let mut statements = Vec::new();
+    for id in repository.statements().list()? {
+        statements.extend(repository.statements().try_find(id)?);
+    }
+    Ok(Pushed { summary, statements })
 }
 
 /// A folder has nobody who judges, so the pusher makes sure not to take a state back.
-fn check_grown(
-    repository: &Repository,
-    theirs: &objects::summary::Summary,
-    path: &Path,
-) -> Result<(), Error> {
+fn check_grown(repository: &Repository, theirs: &Summary, path: &Path) -> Result<(), Error> {
     let ours =
         repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
-    if theirs.repository != ours.repository {
-        return Err(Error::Refused {
-            code: "E-SCOPE",
-            what: format!("{} holds another repository: {}", path.display(), theirs.repository),
-            hint: "push into a folder of your own".into(),
-        });
-    }
     let new: IndexHead = ours.index.envelope().peek()?;
     let old: IndexHead = theirs.index.envelope().peek()?;
     let mut next = Some(ours.index.id());
@@ -142,12 +194,10 @@ fn check_grown(
 }
 
 #[cfg(feature = "net")]
-fn push_wire(session: &Session, repository: &Repository, address: &Address) -> Result<Option<u64>, Error> {
+fn push_wire(session: &Session, repository: &Repository, address: &Address) -> Result<Option<Sent>, Error> {
     use plumbing::sync::peer::Peer;
     use plumbing::sync::{Error as SyncError, Source, push};
     use plumbing::transport::Wire;
-    let summary =
-        repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
     let wire: Box<dyn Wire> = match address {
         Address::Http(url) => Box::new(plumbing::transport::http::HttpWire::open(url, Default::default())?),
         Address::Iroh(ticket) => {
@@ -160,24 +210,58 @@ fn push_wire(session: &Session, repository: &Repository, address: &Address) -> R
             ));
         }
     };
-    let _ = session;
     let peer = Peer::new(wire);
+    let pushed = pushed(repository)?;
+    let mut trees = trees(repository, pushed.summary.index.envelope().peek::<IndexHead>()?.root);
     let haves = match peer.advertise() {
-        Ok(theirs) if theirs.index.id() == summary.index.id() => return Ok(None),
-        Ok(theirs) => trees(repository, theirs.index.envelope().peek::<IndexHead>()?.root),
+        Ok(theirs) if theirs.index.id() == pushed.summary.index.id() => return Ok(None),
+        Ok(theirs) if theirs.repository == pushed.summary.repository => {
+            self::trees(repository, theirs.index.envelope().peek::<IndexHead>()?.root)
+        }
+        Ok(theirs) => {
+            // It is held apart from what the other side has, so nothing of that serves as a base; but what is
+            // carried there already need not come again.
+            let carried = carried_trees(session, &peer, &theirs);
+            trees.retain(|tree| !carried.contains(tree));
+            Vec::new()
+        }
         Err(SyncError::Empty { .. }) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let root = summary.index.envelope().peek::<IndexHead>()?.root;
-    let mut trees = trees(repository, root);
     trees.retain(|tree| !haves.contains(tree));
-    let mut statements = Vec::new();
-    for id in repository.statements().list()? {
-        statements.extend(repository.statements().try_find(id)?);
-    }
-    let pushed = Pushed { summary, statements };
     Ok(Some(push::send(&peer, repository, &pushed, &trees, &haves)?))
 }
+
+/// The trees of the releases that somebody else's repository lists; none if that cannot be told. Nothing is
+/// believed for it: at worst too much is sent, or too little is held.
+#[cfg(feature = "net")]
+fn carried_trees(session: &Session, peer: &dyn plumbing::sync::Source, theirs: &Summary) -> Vec<TreeId> {
+    let look = || -> Result<Vec<TreeId>, Error> {
+        let head: IndexHead = theirs.index.envelope().peek()?;
+        if head.size > CARRIED_BYTES_MAX {
+            return Ok(Vec::new());
+        }
+        let folder = session.home();
+        objects::disk::make_folder(folder)?;
+        let scratch = tempfile::Builder::new().prefix("carried-").tempdir_in(folder);
+        let scratch = scratch.map_err(|e| objects::disk::Error::new("create folder in", folder, e))?;
+        let scratch = Repository::init(scratch.path())?;
+        let wanted = Wanted { tree: head.root, files_max: head.files, bytes_max: head.size };
+        plumbing::sync::fetch_tree(&[peer], scratch.store(), wanted, &[], &objects::progress::Silent)?;
+        let index = plumbing::index::Index::open(scratch.store(), head.root)?;
+        let mut trees = Vec::new();
+        for name in index.names() {
+            let record = index.record(&name)?;
+            trees.extend(record.iter().flat_map(|record| &record.versions).map(|row| row.release.tree));
+        }
+        Ok(trees)
+    };
+    look().unwrap_or_default()
+}
+
+/// The largest index that is read to find out what need not be sent, in bytes.
+#[cfg(feature = "net")]
+const CARRIED_BYTES_MAX: u64 = 64 << 20;
 
 /// The root of an index and the trees of the releases it lists, as far as it is here.
 fn trees(repository: &Repository, root: TreeId) -> Vec<TreeId> {
@@ -190,152 +274,4 @@ fn trees(repository: &Repository, root: TreeId) -> Vec<TreeId> {
     }
     trees.retain(|tree| repository.store().contains(&tree.object()));
     trees
-}
-
-/// Takes pushes that the repository's owner has signed, and nothing else.
-pub struct OwnersOnly {
-    repository: Arc<Repository>,
-    now: Timestamp,
-}
-
-type Refusal = (String, String);
-
-impl OwnersOnly {
-    /// The policy for `repository`.
-    ///
-    /// # Errors
-    /// If the repository is nobody's yet: then nobody could be told from a stranger.
-    pub fn new(session: &Session, repository: Arc<Repository>) -> Result<OwnersOnly, Error> {
-        if repository.summary()?.is_none() {
-            return Err(Error::usage(
-                "an empty repository cannot take pushes: nobody owns it yet",
-                "push a first state into its folder, or publish to it here",
-            ));
-        }
-        Ok(OwnersOnly { repository, now: session.now() })
-    }
-
-    fn judge(&self, pushed: &Pushed) -> Result<(IndexHead, Chain), Error> {
-        let scope = |what: &str| Error::Refused { code: "E-SCOPE", what: what.into(), hint: String::new() };
-        let own = self.repository.summary()?.ok_or_else(|| scope("this repository has no owner yet"))?;
-        let offered = &pushed.summary;
-        if offered.repository != own.repository {
-            return Err(scope("it is the state of another repository"));
-        }
-        let chain = Chain::walk(offered.repository.owner, &offered.owner)?;
-        let known = Chain::walk(own.repository.owner, &own.owner)?;
-        let continues = chain.documents().iter().any(|document| document.id() == known.head().id());
-        if !continues {
-            return Err(scope("it does not continue the owner's chain"));
-        }
-        let new = offered.index.verify(&chain.head().roles.index, "index")?;
-        let old = own.index.verify(&known.head().roles.index, "index")?;
-        let beacon = offered.beacon.verify(&chain.head().roles.beacon, "beacon")?;
-        let named = new.repository == own.repository && beacon.repository == own.repository;
-        if !named || beacon.index != new.id() || beacon.n != new.n {
-            return Err(scope("its index and beacon do not speak of one state of this repository"));
-        }
-        if new.n <= old.n {
-            let what = format!("index {} is not newer than {}", new.n, old.n);
-            return Err(Error::Refused { code: "E-ROLLBACK", what, hint: String::new() });
-        }
-        if !self.descends(pushed, &new, old.id()) {
-            return Err(Error::Refused {
-                code: "E-FORK",
-                what: "it does not grow from the index that is here".into(),
-                hint: String::new(),
-            });
-        }
-        Ok((new.document().clone(), chain))
-    }
-
-    /// True if `old` is before `new` in the chain of indexes that was pushed.
-    fn descends(&self, pushed: &Pushed, new: &IndexHead, old: objects::id::StatementId) -> bool {
-        let mut next = new.prev;
-        while let Some(id) = next {
-            if id == old {
-                return true;
-            }
-            let envelope = pushed.statements.iter().find(|envelope| envelope.id() == id);
-            next = envelope.and_then(plumbing::sync::serve::previous);
-        }
-        false
-    }
-}
-
-fn refusal(error: Error) -> Refusal {
-    (error.code().to_owned(), error.message())
-}
-
-fn typed<T: Document>(envelopes: &[Envelope]) -> impl Iterator<Item = Signed<T>> + '_ {
-    envelopes.iter().filter_map(|envelope| envelope.clone().typed::<T>().ok())
-}
-
-impl PushPolicy for OwnersOnly {
-    fn admit(&self, pushed: &Pushed) -> Result<Vec<Wanted>, Refusal> {
-        let (index, chain) = self.judge(pushed).map_err(refusal)?;
-        let mut wanted = vec![Wanted { tree: index.root, files_max: index.files, bytes_max: index.size }];
-        for signed in typed::<Entry>(&pushed.statements) {
-            let verified = chain
-                .documents()
-                .iter()
-                .rev()
-                .find_map(|doc| signed.verify(&doc.roles.release, "release").ok());
-            let Some(entry) = verified else {
-                return Err((
-                    "E-SIG".into(),
-                    format!("entry {} is not signed by the owner", signed.id().short(16)),
-                ));
-            };
-            if let Some(release) = entry.release() {
-                wanted.push(Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size });
-            }
-        }
-        Ok(wanted)
-    }
-
-    fn accept(&self, pushed: &Pushed) -> Result<(), Refusal> {
-        let _alone = self.repository.lock_signing().map_err(|error| refusal(error.into()))?;
-        let (index, chain) = self.judge(pushed).map_err(refusal)?;
-        self.apply(pushed, &index, &chain).map_err(refusal)
-    }
-}
-
-impl OwnersOnly {
-    fn apply(&self, pushed: &Pushed, index: &IndexHead, chain: &Chain) -> Result<(), Error> {
-        let repository = &self.repository;
-        for envelope in &pushed.statements {
-            repository.statements().insert(envelope)?;
-        }
-        let mut edits = Vec::new();
-        let mut edit = |name, new| {
-            edits.push(RefEdit { name, previous: PreviousValue::Any, new: Some(new), message: "push".into() })
-        };
-        let opened = plumbing::index::Index::open(repository.store(), index.root)?;
-        for name in opened.names() {
-            let Some(record) = opened.record(&name)? else { continue };
-            for log in &record.logs {
-                let head = format!(
-                    "refs/packages/{}/{}/{}",
-                    record.owner.to_hex(),
-                    name.to_component(),
-                    log.signer.to_hex()
-                );
-                edit(head.parse()?, log.entry);
-            }
-            for row in &record.versions {
-                let release = &row.release;
-                let wanted = Wanted { tree: release.tree, files_max: release.files, bytes_max: release.size };
-                if !plumbing::sync::is_complete(repository.store(), wanted)? {
-                    return Err(Error::not_found(format!("all of {name} {}", release.version), "push again"));
-                }
-                edit(tag_ref(record.owner, &name, &row.release.version), row.entry);
-            }
-        }
-        edit(index_ref(&index.repository), pushed.summary.index.id());
-        edit(identity::ref_name(chain.id()), chain.head().id());
-        repository.refs().edit(&edits, self.now)?;
-        repository.write_pack_list(&[], None)?;
-        Ok(repository.write_summary(&pushed.summary)?)
-    }
 }

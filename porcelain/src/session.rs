@@ -185,7 +185,8 @@ fn damaged(error: plumbing::trust::DatabaseError) -> Error {
     }
 }
 
-fn clock() -> Timestamp {
+/// The time now, for what outlives a run: a server that goes on for weeks.
+pub(crate) fn clock() -> Timestamp {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Timestamp::new(seconds).unwrap_or(Timestamp::EPOCH)
 }

@@ -10,6 +10,7 @@ mod maintain;
 mod plumbing;
 mod publish;
 mod push;
+mod repo;
 #[cfg(feature = "net")]
 mod serve;
 mod sign;
@@ -84,6 +85,8 @@ enum Command {
     Clone(clone::Clone),
     Publish(publish::Publish),
     Push(push::Push),
+    #[command(subcommand)]
+    Repo(repo::Repo),
     #[cfg(feature = "net")]
     Serve(serve::Serve),
     Fetch(clone::Fetch),
@@ -206,6 +209,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Clone(args) => args.run(context),
         Command::Publish(args) => args.run(context),
         Command::Push(args) => args.run(context),
+        Command::Repo(args) => args.run(context),
         #[cfg(feature = "net")]
         Command::Serve(args) => args.run(context),
         Command::Fetch(args) => args.run(context),

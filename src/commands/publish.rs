@@ -32,6 +32,9 @@ pub struct Publish {
     /// Which of your identities signs
     #[arg(long = "as", value_name = "NAME", env = "PKG_IDENTITY")]
     identity: Option<String>,
+    /// Publish a version of somebody else's package, who granted it: their id (`id:…`) or name
+    #[arg(long, value_name = "OWNER")]
+    owner: Option<String>,
     /// Take names that some systems cannot hold (case, reserved or control characters)
     #[arg(long)]
     allow_unportable: bool,
@@ -52,6 +55,7 @@ impl Publish {
             channel: self.channel.clone(),
             to: self.to.clone(),
             identity: self.identity.clone(),
+            owner: self.owner.clone(),
             allow_unportable: self.allow_unportable,
             level: self.level,
             dry_run: self.dry_run,

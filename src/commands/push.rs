@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Bring a repository elsewhere to the state of one of yours
 ///
 /// A folder is copied to, packs first and the summary last. A `pkg serve --accept-pushes` takes
-/// what the repository's owner has signed.
+/// what the repository's owner has signed; what others push there waits until its owner takes it.
 #[derive(clap::Args)]
 pub struct Push {
     /// A folder, a web address or an iroh ticket
@@ -25,6 +25,11 @@ impl Push {
             ui::json(&outcome);
         } else if outcome.unchanged {
             context.note(format!("{} has index {} already", outcome.to, outcome.index));
+        } else if let Some(id) = &outcome.held {
+            context.note(format!(
+                "{} holds your index {} as {id}, until its owner takes it",
+                outcome.to, outcome.index
+            ));
         } else {
             context.note(format!(
                 "pushed index {} to {}: {} sent",

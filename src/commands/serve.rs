@@ -6,6 +6,10 @@ use porcelain::Error;
 use porcelain::serve::{self, Request};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often pushes past their time are looked for.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// Serve a repository over iroh and HTTP, in one process
 ///
@@ -25,9 +29,12 @@ pub struct Serve {
     /// Serve HTTP only
     #[arg(long)]
     no_iroh: bool,
-    /// Take pushes that the repository's owner has signed
+    /// Take pushes: the owner's own at once, those of others apart, until `pkg repo accept`
     #[arg(long)]
     accept_pushes: bool,
+    /// List what owners push whom distribute.toml accepts, at once; needs an index key without passphrase
+    #[arg(long, requires = "accept_pushes")]
+    sign: bool,
     /// Write the addresses to FILE once they answer, for scripts
     #[arg(long, value_name = "FILE")]
     announce: Option<PathBuf>,
@@ -36,9 +43,9 @@ pub struct Serve {
 impl Serve {
     pub fn run(&self, context: &Context) -> Result<(), Error> {
         let iroh = (!self.no_iroh).then_some(self.iroh);
-        let request = Request { http: Some(self.listen), iroh, pushes: self.accept_pushes };
-        let host = serve::serve(&context.session, &self.repo, &request)?;
-        let (ticket, url) = (host.ticket(), host.url());
+        let request = Request { http: Some(self.listen), iroh, pushes: self.accept_pushes, signs: self.sign };
+        let serving = serve::serve(&context.session, &self.repo, &request)?;
+        let (ticket, url) = (serving.host.ticket(), serving.host.url());
         if context.json {
             ui::json(&serde_json::json!({ "ticket": ticket, "url": url }));
         } else {
@@ -51,7 +58,8 @@ impl Serve {
             serve::announce(path, &format!("{}\n", lines.join("\n")))?;
         }
         loop {
-            std::thread::park(); // the host works on threads of its own, until a signal ends us
+            std::thread::park_timeout(SWEEP); // the host works on threads of its own, until a signal ends us
+            serving.sweep();
         }
     }
 }

@@ -41,7 +41,7 @@ fn a_key_of_openssh_publishes() {
     let own = ada.yes(["id", "new", "ada", "--key", "id_ed25519"]);
     let stated = fs::read_to_string(world.path("id_ed25519.pub")).unwrap();
     let stated = base64_of(stated.split(' ').nth(1).unwrap());
-    assert_eq!(own["key"], format!("ed25519:{}", hex::encode(&stated[stated.len() - 32..])));
+    assert_eq!(own["keys"][0]["key"], format!("ed25519:{}", hex::encode(&stated[stated.len() - 32..])));
     assert_eq!(fs::read(&file).unwrap(), before);
     let kept = ada.home.join("pkg/keys/ada.key");
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);

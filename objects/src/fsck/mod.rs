@@ -26,7 +26,7 @@ pub(crate) use head::faults as summary_faults;
 pub(crate) use refs::fits as ref_fits;
 pub(crate) use roots::{Listed, listed};
 pub use statements::Signers;
-pub(crate) use statements::{Known, entry_of, identity_of, index_of};
+pub(crate) use statements::{Known, entry_of, grants_of, identity_of, index_of};
 
 use crate::id::{ObjectId, PackId, StatementId, TreeId};
 use crate::object::Kind;

@@ -1,7 +1,7 @@
 //! Refs and their logs.
 
 use super::Inspection;
-use super::statements::{Known, entry_of, identity_of, index_of, previous};
+use super::statements::{Known, entry_of, grants_of, identity_of, index_of, previous};
 use crate::id::StatementId;
 use crate::object::Exists;
 use crate::refs::{RefName, reflog};
@@ -75,6 +75,7 @@ pub(crate) fn fits(name: &RefName, id: StatementId, envelope: &Envelope) -> bool
         }),
         ["identities", identity] if identity.len() == 64 => identity_of(envelope)
             .is_some_and(|first| first.id.map_or(id.to_hex(), |id| id.to_hex()) == *identity),
+        ["grants", issuer] => grants_of(envelope).is_some_and(|grants| grants.issuer.to_hex() == *issuer),
         ["index", owner, _] => {
             index_of(envelope).is_some_and(|index| index.repository.owner.to_hex() == *owner)
         }

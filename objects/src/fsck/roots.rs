@@ -4,9 +4,9 @@
 //! does. So a release counts if a tag names it, or if its tree is here.
 
 use super::Inspection;
-use super::statements::{Known, entry_of, index_of};
-use crate::claim::{IdentityRow, PackageRecord};
-use crate::id::{StatementId, TreeId};
+use super::statements::{Known, entry_of, index_of, previous_document};
+use crate::claim::{GrantsRow, IdentityRow, PackageRecord, VersionRow};
+use crate::id::{IdentityId, StatementId, TreeId};
 use crate::limits::OBJECT_BYTES_MAX;
 use crate::name::PackageName;
 use crate::object::{Exists, Find};
@@ -14,7 +14,7 @@ use crate::refs::RefName;
 use crate::repository::Repository;
 use crate::tree::Mode;
 use crate::walk;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A tree that has to be whole.
 pub(super) struct Root {
@@ -37,7 +37,9 @@ pub(crate) struct Listed {
     /// The packages.
     pub packages: Vec<PackageRecord>,
     /// The newest documents of identities.
-    pub identities: Vec<StatementId>,
+    pub identities: Vec<(IdentityId, StatementId)>,
+    /// The newest grants of those who grant.
+    pub grants: Vec<(IdentityId, StatementId)>,
 }
 
 /// Reads the index under `root`. What cannot be read is left out; connectivity tells of it.
@@ -49,7 +51,14 @@ pub(crate) fn listed(find: &dyn Find, root: TreeId) -> Listed {
             let Ok(bytes) = walk::read_file(find, &entry, OBJECT_BYTES_MAX as u64) else { continue };
             match folder.name.as_str() {
                 "packages" => listed.packages.extend(PackageRecord::decode(&bytes)),
-                "identities" => listed.identities.extend(IdentityRow::decode(&bytes).map(|row| row.document)),
+                "identities" => {
+                    let row = IdentityRow::decode(&bytes).ok().zip(entry.name.as_str().parse().ok());
+                    listed.identities.extend(row.map(|(row, id)| (id, row.document)));
+                }
+                "grants" => {
+                    let row = GrantsRow::decode(&bytes).ok().zip(entry.name.as_str().parse().ok());
+                    listed.grants.extend(row.map(|(row, id)| (id, row.document)));
+                }
                 _ => {}
             }
         }
@@ -87,7 +96,9 @@ pub(super) fn gather(
         }
     }
     let Some(index) = index else { return roots };
-    for record in listed(&repository.store() as &dyn Find, index).packages {
+    let listed = listed(&repository.store() as &dyn Find, index);
+    lost_documents(repository, &listed, known, found);
+    for record in listed.packages {
         for row in &record.versions {
             let (release, here) = (&row.release, repository.store().contains(&row.release.tree.object()));
             if here && !tagged.contains(&row.entry) && !tagged.is_empty() {
@@ -102,6 +113,38 @@ pub(super) fn gather(
         }
     }
     roots
+}
+
+/// Documents that the index names for the releases that are here, and that are not here themselves, with those
+/// before them: without them, a reader cannot tell who may act for whom.
+fn lost_documents(repository: &Repository, listed: &Listed, known: &Known, found: &mut Inspection) {
+    let mut concerned: BTreeSet<IdentityId> = BTreeSet::new();
+    let mut heads: BTreeSet<StatementId> = BTreeSet::new();
+    for record in &listed.packages {
+        let here = |row: &VersionRow| repository.store().contains(&row.release.tree.object());
+        let signers = record.versions.iter().filter(|row| here(row)).map(|row| row.signer);
+        let signers: Vec<IdentityId> = signers.collect();
+        if signers.iter().any(|signer| *signer != record.owner) {
+            // Who acts for whom shows only in the grants.
+            heads.extend(listed.grants.iter().map(|(_, document)| *document));
+            concerned.extend(listed.grants.iter().map(|(issuer, _)| *issuer));
+        }
+        concerned.extend(signers.first().map(|_| record.owner));
+        concerned.extend(signers);
+    }
+    let identities = listed.identities.iter().filter(|(id, _)| concerned.contains(id));
+    heads.extend(identities.map(|(_, document)| *document));
+    for head in heads {
+        let mut next = Some(head);
+        while let Some(id) = next {
+            let Some(envelope) = known.get(&id) else {
+                found.report.find(crate::statements::key(id), "the index names it, but it is not here");
+                found.damage.missing.insert(id);
+                break;
+            };
+            next = previous_document(envelope);
+        }
+    }
 }
 
 /// True if what is not here may have been.

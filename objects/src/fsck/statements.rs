@@ -2,6 +2,7 @@
 
 use super::{Inspection, Level};
 use crate::claim::{Beacon, Index};
+use crate::grants::Grants;
 use crate::id::{IdentityId, StatementId};
 use crate::identity::{Chain, Identity};
 use crate::release::Entry;
@@ -154,7 +155,8 @@ impl Signers {
             StatementKind::Beacon => {
                 self.role_fault::<Beacon>(envelope, "beacon", |beacon| beacon.repository.owner)
             }
-            StatementKind::Grants | StatementKind::Note => None,
+            StatementKind::Grants => self.role_fault::<Grants>(envelope, "admin", |grants| grants.issuer),
+            StatementKind::Note => None,
         };
         let is_broken = level != Level::Connectivity && !all_signatures_hold(envelope);
         let broken = is_broken
@@ -260,6 +262,20 @@ pub(crate) fn index_of(envelope: &Envelope) -> Option<Index> {
 /// The document in an envelope, unchecked.
 pub(crate) fn identity_of(envelope: &Envelope) -> Option<Identity> {
     envelope.clone().typed::<Identity>().ok()?.parse().ok()
+}
+
+/// The grants in an envelope, unchecked.
+pub(crate) fn grants_of(envelope: &Envelope) -> Option<Grants> {
+    envelope.clone().typed::<Grants>().ok()?.parse().ok()
+}
+
+/// The document before an identity's, or before grants.
+pub(super) fn previous_document(envelope: &Envelope) -> Option<StatementId> {
+    match envelope.kind() {
+        StatementKind::Identity => identity_of(envelope)?.prev,
+        StatementKind::Grants => grants_of(envelope)?.prev,
+        _ => None,
+    }
 }
 
 /// The entry before an entry.

@@ -11,7 +11,7 @@
 //! Promises: a ref that points at a whole statement stays where it is, unless its log has gone beyond that.
 
 use super::{Action, Error, Options, Stage, Step, quarantine};
-use crate::fsck::{Known, Listed, entry_of, identity_of, ref_fits};
+use crate::fsck::{Known, Listed, entry_of, grants_of, identity_of, ref_fits};
 use crate::id::{ObjectId, StatementId};
 use crate::object::Exists;
 use crate::refs::reflog::{self, Line};
@@ -226,6 +226,9 @@ fn derive(repository: &Repository, known: &Known, listed: &Listed) -> Derived {
         if let Some(document) = identity_of(envelope) {
             let first = document.id.map_or(id.object(), |identity| identity.object());
             head(format!("refs/identities/{}", first.to_hex()), document.n, *id);
+        }
+        if let Some(grants) = grants_of(envelope) {
+            head(format!("refs/grants/{}", grants.issuer.to_hex()), grants.n, *id);
         }
     }
     if let Ok(Some(summary)) = repository.summary() {

@@ -132,6 +132,15 @@ impl<'a> Index<'a> {
         self.row(&self.identities, id, IdentityRow::decode)
     }
 
+    /// All identities that the index names, with their newest documents.
+    ///
+    /// # Errors
+    /// As [`Index::identity`].
+    pub fn identities(&self) -> Result<Vec<(IdentityId, IdentityRow)>, Error> {
+        let ids = self.identities.keys().filter_map(|id| id.parse::<IdentityId>().ok());
+        ids.filter_map(|id| self.identity(id).map(|row| row.map(|row| (id, row))).transpose()).collect()
+    }
+
     /// The newest grants of an identity, as the index names them; None if it grants nothing.
     ///
     /// # Errors

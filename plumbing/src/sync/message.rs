@@ -1,4 +1,4 @@
-//! What goes over a wire: four requests, six kinds of answer.
+//! What goes over a wire: four requests, seven kinds of answer.
 //!
 //! ```text
 //! message   length (u32 little-endian) ‖ DAG-CBOR
@@ -117,6 +117,11 @@ pub enum Answer {
     Frame(Frame),
     /// All that was asked for and is here was sent.
     Done {},
+    /// What was pushed is held, until somebody decides.
+    Held {
+        /// What it is called there.
+        id: String,
+    },
     /// The server will not.
     Refused {
         /// A code of the list.

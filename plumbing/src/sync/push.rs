@@ -1,14 +1,14 @@
 //! Pushing: statements and objects into somebody else's repository, under its policy.
 //!
-//! Promises: the receiver takes objects into its store before anything names them, checks the
-//! statements by its policy before it reads an object, and changes its summary last.
+//! Promises: the receiver takes objects into the place its policy says before anything names them, checks
+//! the statements by that policy before it reads an object, and changes its summary last.
 //! Leaves to others: the policy itself.
 
 use super::intake::{Intake, STORED_BYTES_MAX, Strangers};
 use super::message::{self, Answer, Push, Request, malformed};
 use super::peer::Peer;
 use super::send::{Offer, broken};
-use super::serve::PushPolicy;
+use super::serve::{PushPolicy, Taken};
 use super::{Error, Source, Wanted};
 use objects::id::TreeId;
 use objects::repository::Repository;
@@ -22,6 +22,8 @@ use std::io::{Read, Write};
 const PUSH_STATEMENTS_MAX: usize = 65_536;
 /// Most bytes of them.
 const PUSH_STATEMENTS_BYTES_MAX: usize = 64 << 20;
+/// Longest id of a held push that is shown.
+const HELD_ID_MAX: usize = 64;
 
 /// What somebody wants a repository to have.
 #[derive(Clone, Debug)]
@@ -66,17 +68,18 @@ pub fn receive(
         }
     }
     let _lock = repository.lock_shared()?;
-    let wanted = match policy.admit(&pushed) {
-        Ok(wanted) => wanted,
+    let admitted = match policy.admit(&pushed) {
+        Ok(admitted) => admitted,
         Err((code, message)) => {
             return message::write(out, &Answer::Refused { code, message }).map_err(broken);
         }
     };
-    receive_trees(repository, &wanted, first, input)?;
-    if let Err((code, message)) = policy.accept(&pushed) {
-        return message::write(out, &Answer::Refused { code, message }).map_err(broken);
+    receive_trees(admitted.repository(), admitted.wanted(), first, input)?;
+    match admitted.accept(&pushed) {
+        Ok(Taken::Shown) => Ok(()),
+        Ok(Taken::Held(id)) => message::write(out, &Answer::Held { id }).map_err(broken),
+        Err((code, message)) => message::write(out, &Answer::Refused { code, message }).map_err(broken),
     }
-    Ok(())
 }
 
 /// Reads trees, each announced by its id, until the push is done.
@@ -113,6 +116,15 @@ fn receive_trees(
     Ok(())
 }
 
+/// What became of a push, for who sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Whether the other side shows it, or holds it.
+    pub taken: Taken,
+}
+
 /// The sending half: brings the repository behind `peer` to the head of `repository`.
 ///
 /// `trees` are what the new head names; `haves` what the other side has of it already.
@@ -125,15 +137,20 @@ pub fn send(
     pushed: &Pushed,
     trees: &[TreeId],
     haves: &[TreeId],
-) -> Result<u64, Error> {
+) -> Result<Sent, Error> {
     let spool = objects::disk::Scratch::create(&repository.store().staging_folder(), ".tmp")?;
     let bytes = write_request(repository, pushed, trees, haves, &mut spool.file())?;
     let mut request = spool.file().try_clone().map_err(broken)?;
     std::io::Seek::rewind(&mut request).map_err(broken)?;
-    peer.exchange(Box::new(request), &mut |_, _| {
-        Err(malformed(&peer.name(), "it answers a push with data"))
+    let mut taken = Taken::Shown;
+    peer.exchange(Box::new(request), &mut |answer, _| match answer {
+        Answer::Held { id } if taken == Taken::Shown => {
+            taken = Taken::Held(objects::name::printable(&id).chars().take(HELD_ID_MAX).collect());
+            Ok(())
+        }
+        _ => Err(malformed(&peer.name(), "it answers a push with data")),
     })?;
-    Ok(bytes)
+    Ok(Sent { bytes, taken })
 }
 
 fn write_request(

@@ -16,19 +16,40 @@ use serde_bytes::ByteBuf;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+/// Why a push is not taken: a code of the list, and a reason for people.
+pub type Refusal = (String, String);
+
 /// Decides over pushes. Implemented where trust is known.
 pub trait PushPolicy: Send + Sync {
     /// Looks at what somebody wants to push before its objects are read.
     ///
     /// # Errors
-    /// The refusal: a code of the list and a reason for people.
-    fn admit(&self, pushed: &push::Pushed) -> Result<Vec<super::Wanted>, (String, String)>;
+    /// The refusal.
+    fn admit(&self, pushed: &push::Pushed) -> Result<Box<dyn Admitted + '_>, Refusal>;
+}
 
-    /// Makes what was pushed visible, once its objects are durable.
+/// A push whose objects may come. Dropped, it leaves nothing that anybody sees.
+pub trait Admitted {
+    /// Where its objects go: the repository itself, or a place apart.
+    fn repository(&self) -> &Repository;
+
+    /// The trees it may bring.
+    fn wanted(&self) -> &[super::Wanted];
+
+    /// Ends the push, once its objects are durable.
     ///
     /// # Errors
-    /// As [`PushPolicy::admit`].
-    fn accept(&self, pushed: &push::Pushed) -> Result<(), (String, String)>;
+    /// The refusal.
+    fn accept(self: Box<Self>, pushed: &push::Pushed) -> Result<Taken, Refusal>;
+}
+
+/// What became of a push that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The repository shows it.
+    Shown,
+    /// It is held under this id, until somebody decides.
+    Held(String),
 }
 
 /// A repository that answers.

@@ -17,7 +17,6 @@ use super::{alone, chain, own_statement, try_chain, verify_by_any, words};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::session::Session;
-use objects::claim::GrantsRow;
 use objects::grants::{Ended, Grant, Grants, Permission};
 use objects::id::{GrantId, IdentityId, Prefix, StatementId};
 use objects::identity::{Chain, Role};
@@ -111,21 +110,6 @@ pub(super) fn keep(
         message: "grants".into(),
     };
     Ok(repository.refs().edit(&[edit], session.now())?)
-}
-
-/// Brings the newest grants of `id` into `repository`; gives the row that an index names them by.
-///
-/// # Errors
-/// If the disk refuses.
-pub fn bring_grants(
-    session: &Session,
-    repository: &Repository,
-    id: IdentityId,
-) -> Result<Vec<(IdentityId, GrantsRow)>, Error> {
-    let Some(chain) = try_chain(session, id)? else { return Ok(Vec::new()) };
-    let Some(newest) = newest(session, &chain)? else { return Ok(Vec::new()) };
-    keep(session, repository, id, newest.envelope())?;
-    Ok(vec![(id, GrantsRow { n: newest.n, document: newest.id() })])
 }
 
 /// The role that signs grants, if the identity is known here.

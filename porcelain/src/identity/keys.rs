@@ -98,7 +98,7 @@ impl<'a> Ring<'a> {
                 continue; // even if its file is gone: it may come back from a backup
             }
             let secret = match self.files.contains(&file) {
-                true => match self.left_behind(&file, passphrase.is_some())? {
+                true => match self.left_behind(&file, passphrase)? {
                     Some(secret) => secret,
                     None => continue,
                 },
@@ -112,14 +112,15 @@ impl<'a> Ring<'a> {
         unreachable!("some number is free")
     }
 
-    /// The key in a file that a killed command left; None if it is open and is to be encrypted.
-    fn left_behind(&self, file: &str, is_encrypted: bool) -> Result<Option<SecretKey>, Error> {
-        let mut was_asked = false;
+    /// The key in a file that a killed command left, or that was imported; None if it is open and is to be
+    /// encrypted.
+    fn left_behind(&self, file: &str, passphrase: Option<&Passphrase>) -> Result<Option<SecretKey>, Error> {
+        let mut is_sealed = false;
         let secret = self.session.keyring()?.load(file, &mut || {
-            was_asked = true;
-            self.session.ask(file)
+            is_sealed = true;
+            passphrase.cloned().or_else(|| self.session.ask(file))
         })?;
-        Ok(Some(secret).filter(|_| was_asked || !is_encrypted))
+        Ok(Some(secret).filter(|_| is_sealed || passphrase.is_none()))
     }
 
     fn register(&mut self, file: String, secret: SecretKey) -> Result<HeldKey, Error> {

@@ -32,7 +32,7 @@ pub use carry::{check_file, export};
 pub use change::{Changed, How, Options, recover, reset, revoke, rotate};
 pub use checkpoint::GoodUntil;
 pub use found::{Founding, Thresholds, found, import, new};
-pub use granting::{GrantLine, Terms, bring_grants, grant, grants_of, renew_grants, ungrant};
+pub use granting::{GrantLine, Terms, grant, grants_of, renew_grants, ungrant};
 pub use keys::{Signers, public_key, sign, signers};
 pub use look::{Checked, KeyShown, LogLine, RoleShown, Shown, find, log, show, verify};
 pub use pending::{Need, Read, Signing, Waiting, abandon, apply, read_file, sign_file};

@@ -2,14 +2,12 @@
 
 use super::alone;
 use super::registry::{Own, list};
+use crate::distribute;
 use crate::error::Error;
-use crate::log::Log;
+use crate::pen::Pen;
 use crate::session::Session;
-use objects::claim::Index as IndexHead;
 use objects::id::IdentityId;
-use objects::name::PackageName;
 use objects::repository::Repository;
-use plumbing::index::Index;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -50,32 +48,12 @@ pub(super) fn all_locked(session: &Session, id: IdentityId, to: &[PathBuf]) -> R
 
 fn one(session: &Session, own: &Own, path: &Path) -> Result<Put, Error> {
     let repository = Repository::open(path)?;
-    let _lock = repository.lock_shared()?;
-    let _signing = repository.lock_signing()?;
-    let name = package_of(&repository, own.id)?.ok_or_else(|| {
-        Error::not_found(
-            format!("a package of {} in {}", own.name, path.display()),
+    if repository.summary()?.is_none() {
+        return Err(Error::not_found(
+            format!("an index in {}", path.display()),
             "the first `pkg publish` puts the documents there by itself",
-        )
-    })?;
-    let mut log = Log::open(session, &repository, own.clone(), &name)?;
-    log.catch_up()?;
-    let summary =
-        repository.summary()?.ok_or_else(|| Error::not_found("a summary", "publish something first"))?;
-    let root = summary.index.envelope().peek::<IndexHead>()?.root;
-    let (index, _) = log.publish_index(&[], root)?;
-    Ok(Put { repository: path.to_owned(), index })
-}
-
-/// A package of `owner` that the repository lists.
-fn package_of(repository: &Repository, owner: IdentityId) -> Result<Option<PackageName>, Error> {
-    let Some(summary) = repository.summary()? else { return Ok(None) };
-    let root = summary.index.envelope().peek::<IndexHead>()?.root;
-    let index = Index::open(repository.store(), root)?;
-    for name in index.names() {
-        if index.record(&name)?.is_some_and(|record| record.owner == owner) {
-            return Ok(Some(name));
-        }
+        ));
     }
-    Ok(None)
+    let index = distribute::carried::renew(session, &repository, &Pen::new(session, own.clone())?)?;
+    Ok(Put { repository: path.to_owned(), index })
 }

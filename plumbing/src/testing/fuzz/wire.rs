@@ -4,7 +4,7 @@ use crate::sync::intake::{Intake, STORED_BYTES_MAX};
 use crate::sync::message::{self, Answer, MESSAGE_BYTES_MAX, Request};
 use crate::sync::peer::Peer;
 use crate::sync::push::Pushed;
-use crate::sync::serve::{PushPolicy, Server};
+use crate::sync::serve::{Admitted, PushPolicy, Refusal, Server};
 use crate::sync::{Source, Wanted};
 use crate::transport::{Error, Service, Wire, pipe};
 use objects::codec;
@@ -175,12 +175,8 @@ impl Default for Published {
 struct NoPushes;
 
 impl PushPolicy for NoPushes {
-    fn admit(&self, pushed: &Pushed) -> Result<Vec<Wanted>, (String, String)> {
+    fn admit(&self, pushed: &Pushed) -> Result<Box<dyn Admitted + '_>, Refusal> {
         Err(("E-POLICY".into(), format!("not {} statements", pushed.statements.len())))
-    }
-
-    fn accept(&self, _: &Pushed) -> Result<(), (String, String)> {
-        Err(("E-POLICY".into(), "nothing was admitted".into()))
     }
 }
 

@@ -34,7 +34,7 @@ const NAME_BYTES_MAX: usize = 64;
 const SUFFIX: &str = ".key";
 
 /// What a person types to open a key; wiped when dropped.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 
 impl From<String> for Passphrase {
