@@ -14,7 +14,7 @@ use objects::identity::{Identity, Roles, Withdrawal};
 use objects::key::Signer as _;
 use objects::release::{Action, Entry, LogHead};
 use objects::signed::Signed;
-use plumbing::trust::{Directory, Error, Places};
+use plumbing::trust::{Accepted, Directory, Error, Places};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who signs logs: 0 is the owner.
@@ -324,7 +324,7 @@ impl Directory for Shown<'_> {
 }
 
 /// What the judge says to an offer.
-fn judged(machine: &Machine, history: &History, offer: &Offer) -> Result<(), Error> {
+fn judged(machine: &Machine, accepted: &Accepted, history: &History, offer: &Offer) -> Result<(), Error> {
     let shelf = Shelf::default();
     history.docs.iter().for_each(|doc| shelf.put(&doc.signed));
     history.deeds.iter().for_each(|deed| shelf.put(&deed.signed));
@@ -341,10 +341,9 @@ fn judged(machine: &Machine, history: &History, offer: &Offer) -> Result<(), Err
     let directory = Shown(history, offer);
     let places = Places { directory: &directory, statements: &shelf, origin: "mirror" };
     let judge = machine.judge();
-    let accepted = machine.shown(&Mirror::new(Person::new(99), 1))?;
     let row = directory.identity(history.owner)?;
     let owner = judge.identity(history.owner, row.as_ref(), &shelf, "mirror")?;
-    judge.accept_release(&accepted, &record, &record.versions[0], &owner, places).map(drop)
+    judge.accept_release(accepted, &record, &record.versions[0], &owner, places).map(drop)
 }
 
 /// What a machine believes, by the model: the newest of each line, and where lines are known to fork.
@@ -553,13 +552,15 @@ impl Model {
 fn the_judge_does_what_the_model_says() {
     let histories = if std::env::var_os("PKG_LONG_TESTS").is_some() { 10_000 } else { 150 };
     let (mut believed, mut refused) = (0, BTreeMap::<&str, usize>::new());
+    let mirror = Mirror::new(Person::new(99), 1);
     for seed in 0..histories {
         let mut chance = Chance(seed);
         let (mut history, mut model, machine) = (History::begin(), Model::default(), Machine::new());
+        let accepted = machine.shown(&mirror).unwrap();
         for step in 0..24 {
             history.act(&mut chance);
             let Some(offer) = Offer::draw(&history, &mut chance) else { continue };
-            let judged = judged(&machine, &history, &offer);
+            let judged = judged(&machine, &accepted, &history, &offer);
             let expected = model.takes(&history, &offer);
             assert_eq!(judged.is_ok(), expected, "history {seed}, step {step}: {judged:?}");
             match judged {
