@@ -1,12 +1,13 @@
 //! From a tree to a fresh folder.
 //!
 //! Promises: everything is written beneath one opened directory handle and follows no link
-//! (SEC-001 to 006, 014); nothing that stands there is overwritten; each frame is unpacked once and
-//! each object checked before its bytes are written. Modes are 0644 and 0755 less umask (SEC-012).
+//! (SEC-001 to 006, 014); nothing that stands there is overwritten; each frame is unpacked once for so many
+//! files, and each object checked before its bytes are written. Modes are 0644 and 0755 less umask (SEC-012).
 //! Leaves to others: switching an environment to the new folder (porcelain).
 
+use crate::blob::Piece;
 use crate::disk::{self, Context};
-use crate::id::{ChunkId, ObjectId, TreeId};
+use crate::id::{ChunkId, ObjectId, PackId, TreeId};
 use crate::limits::RELEASE_CHUNKS_MAX;
 use crate::object::{Bytes, Error as ObjectError, Kind};
 use crate::parallel;
@@ -97,28 +98,74 @@ pub fn checkout(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Totals, Error> {
-    let plan = Plan::make(store, root, options.files_max)?;
+    let outline = Outline::of(store, root, options.files_max)?;
     let folder = Folder::create(to)?;
-    plan.folders.iter().try_for_each(|path| folder.make_folder(path))?;
+    outline.folders.iter().try_for_each(|path| folder.make_folder(path))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
     let pool = pool.map_err(|e| disk::Error::new("start threads for", to, std::io::Error::other(e)))?;
-    pool.install(|| {
-        plan.frames.par_iter().try_for_each(|frame| write_frame(store, &plan, &folder, frame, progress))?;
-        if options.verify { read_back(&plan, &folder) } else { Ok(()) }
+    let write = |batch: Batch| {
+        pool.install(|| {
+            let frames = batch.frames();
+            frames.par_iter().try_for_each(|frame| write_frame(store, &batch, &folder, frame, progress))?;
+            if options.verify { read_back(&batch, &frames, &folder) } else { Ok(()) }
+        })
+    };
+    let mut batch = Batch::default();
+    walk::visit::<Error>(store, root, options.files_max, &mut |path, entry| {
+        if entry.mode.is_file() {
+            batch.add_file(store, path, entry)?;
+        }
+        if batch.writes >= BATCH_WRITES { write(std::mem::take(&mut batch)) } else { Ok(()) }
     })?;
-    plan.links.iter().try_for_each(|(path, target)| folder.make_link(path, target))?;
-    Ok(plan.totals)
+    write(batch)?;
+    outline.links.iter().try_for_each(|(path, target)| folder.make_link(path, target))?;
+    Ok(outline.totals)
 }
 
-/// What is to be written, grouped by the frame it comes from.
-struct Plan {
+/// So many chunks are planned and then written: a million files take no more memory than these.
+const BATCH_WRITES: usize = 128 << 10;
+
+/// What a tree holds besides files. That all of it is here and well formed is known before anything is
+/// written.
+struct Outline {
     totals: Totals,
     folders: Vec<String>,
-    files: Vec<PlannedFile>,
     links: BTreeMap<String, String>,
-    frames: Vec<PlannedFrame>,
+}
+
+impl Outline {
+    fn of(store: &Store, root: TreeId, files_max: u64) -> Result<Outline, ObjectError> {
+        let (mut folders, mut links) = (Vec::new(), BTreeMap::new());
+        let mut writes = 0;
+        let totals = walk::visit::<ObjectError>(store, root, files_max, &mut |path, entry| {
+            match entry.mode {
+                Mode::Dir => folders.push(path.to_owned()),
+                Mode::Link => drop(links.insert(path.to_owned(), walk::link_target(store, entry)?)),
+                _ => {
+                    let pieces = walk::pieces(store, entry)?;
+                    writes += pieces.len() as u64;
+                    pieces.into_iter().try_for_each(|piece| place(store, piece).map(drop))?;
+                }
+            }
+            if writes > RELEASE_CHUNKS_MAX {
+                let (what, max) = ("number of chunks to write up to file", RELEASE_CHUNKS_MAX);
+                return Err(ObjectError::Limit { what, id: entry.id, max });
+            }
+            Ok(())
+        })?;
+        crate::links::check(&links)?;
+        Ok(Outline { totals, folders, links })
+    }
+}
+
+/// Files that are written together, grouped by the frames they come from.
+#[derive(Default)]
+struct Batch {
+    folders: Vec<String>,
+    files: Vec<PlannedFile>,
+    frames: HashMap<(PackId, usize), PlannedFrame>,
     /// How many chunks are written in all.
-    writes: u64,
+    writes: usize,
 }
 
 struct PlannedFile {
@@ -144,75 +191,53 @@ struct PlannedWrite {
     object: u32,
 }
 
-impl Plan {
-    fn make(store: &Store, root: TreeId, files_max: u64) -> Result<Plan, ObjectError> {
-        let mut plan = Plan {
-            totals: Totals::default(),
-            folders: Vec::new(),
-            files: Vec::new(),
-            links: BTreeMap::new(),
-            frames: Vec::new(),
-            writes: 0,
-        };
-        let mut frames = HashMap::new();
-        let mut numbers = HashMap::new();
-        plan.totals = walk::visit::<ObjectError>(store, root, files_max, &mut |path, entry| {
-            match entry.mode {
-                Mode::Dir => {
-                    numbers.insert(path.to_owned(), plan.folders.len() as u32);
-                    plan.folders.push(path.to_owned());
-                }
-                Mode::Link => {
-                    plan.links.insert(path.to_owned(), walk::link_target(store, entry)?);
-                }
-                _ => plan.add_file(store, path, entry, &numbers, &mut frames)?,
-            }
-            Ok(())
-        })?;
-        crate::links::check(&plan.links)?;
-        plan.frames = frames.into_values().collect();
-        plan.frames.sort_by_key(|frame: &PlannedFrame| (frame.pack.id(), frame.number));
-        Ok(plan)
-    }
-
-    fn add_file(
-        &mut self,
-        store: &Store,
-        path: &str,
-        entry: &Entry,
-        numbers: &HashMap<String, u32>,
-        frames: &mut HashMap<(ObjectId, usize), PlannedFrame>,
-    ) -> Result<(), ObjectError> {
+impl Batch {
+    fn add_file(&mut self, store: &Store, path: &str, entry: &Entry) -> Result<(), ObjectError> {
         let file = self.files.len() as u32;
-        let above = path.rsplit_once('/').map(|(above, _)| numbers[above]);
+        let folder = path.rsplit_once('/').map(|(above, _)| self.folder(above));
         let name = entry.name.as_str().to_owned();
         let executable = entry.mode.is_exec();
-        self.files.push(PlannedFile { folder: above, name, executable, created: Mutex::new(false) });
+        self.files.push(PlannedFile { folder, name, executable, created: Mutex::new(false) });
         let mut offset = 0;
         for (chunk, len) in walk::pieces(store, entry)? {
-            let id = chunk.object();
-            let (pack, object) = locate(store, &id)?;
-            let Place { frame: number, range } = pack.table().place(object);
-            if range.len() as u64 != len {
-                return Err(walk::chunk_fault(chunk));
-            }
-            self.writes += 1;
-            if self.writes > RELEASE_CHUNKS_MAX {
-                let (what, max) = ("number of chunks to write up to file", RELEASE_CHUNKS_MAX);
-                return Err(ObjectError::Limit { what, id: entry.id, max });
-            }
-            let key = (pack.id().object(), number);
-            let frame = frames.entry(key).or_insert_with(|| PlannedFrame {
+            let (pack, object, number) = place(store, (chunk, len))?;
+            let frame = self.frames.entry((pack.id(), number)).or_insert_with(|| PlannedFrame {
                 pack,
                 number,
                 objects: HashMap::new(),
                 writes: Vec::new(),
             });
-            frame.objects.insert(object, id);
+            frame.objects.insert(object, chunk.object());
             frame.writes.push(PlannedWrite { file, offset, object });
             offset += len;
+            self.writes += 1;
         }
         Ok(())
+    }
+
+    /// The number of a folder. Files of one folder mostly follow each other, so only the last is looked at.
+    fn folder(&mut self, path: &str) -> u32 {
+        if self.folders.last().is_none_or(|last| last != path) {
+            self.folders.push(path.to_owned());
+        }
+        self.folders.len() as u32 - 1
+    }
+
+    /// The frames in the order they lie in.
+    fn frames(&self) -> Vec<&PlannedFrame> {
+        let mut frames: Vec<&PlannedFrame> = self.frames.values().collect();
+        frames.sort_unstable_by_key(|frame| (frame.pack.id(), frame.number));
+        frames
+    }
+}
+
+/// Where a chunk is read from: its pack, its number in it, and that of its frame.
+fn place(store: &Store, (chunk, len): Piece) -> Result<(Arc<Pack>, u32, usize), ObjectError> {
+    let (pack, object) = locate(store, &chunk.object())?;
+    let Place { frame, range } = pack.table().place(object);
+    match range.len() as u64 == len {
+        true => Ok((pack, object, frame)),
+        false => Err(walk::chunk_fault(chunk)),
     }
 }
 
@@ -229,7 +254,7 @@ const WRITES: usize = 256;
 
 fn write_frame(
     store: &Store,
-    plan: &Plan,
+    batch: &Batch,
     folder: &Folder,
     frame: &PlannedFrame,
     progress: &dyn Progress,
@@ -238,12 +263,12 @@ fn write_frame(
     frame.writes.par_chunks(WRITES).try_for_each(|writes| {
         let mut last: Option<(u32, OwnedFd)> = None;
         for run in writes.chunk_by(|a, b| a.file == b.file) {
-            let planned = &plan.files[run[0].file as usize];
+            let planned = &batch.files[run[0].file as usize];
             let handle = match planned.folder {
                 None => folder.handle.as_fd(),
                 Some(number) => {
                     if last.as_ref().is_none_or(|(open, _)| *open != number) {
-                        last = Some((number, folder.open_folder(&plan.folders[number as usize])?));
+                        last = Some((number, folder.open_folder(&batch.folders[number as usize])?));
                     }
                     last.as_ref().expect("it was just opened").1.as_fd()
                 }
@@ -260,17 +285,17 @@ fn write_frame(
 }
 
 /// Reads every file as the disk now has it: synced first, its pages dropped from memory.
-fn read_back(plan: &Plan, folder: &Folder) -> Result<(), Error> {
-    let mut written: Vec<Vec<(u64, ObjectId, usize)>> = vec![Vec::new(); plan.files.len()];
-    for frame in &plan.frames {
+fn read_back(batch: &Batch, frames: &[&PlannedFrame], folder: &Folder) -> Result<(), Error> {
+    let mut written: Vec<Vec<(u64, ObjectId, usize)>> = vec![Vec::new(); batch.files.len()];
+    for frame in frames {
         let table = frame.pack.table();
         for write in &frame.writes {
             let chunk = (write.offset, frame.objects[&write.object], table.place(write.object).range.len());
             written[write.file as usize].push(chunk);
         }
     }
-    plan.files.par_iter().zip(&written).try_for_each(|(file, chunks)| {
-        let above = file.folder.map(|number| plan.folders[number as usize].as_str());
+    batch.files.par_iter().zip(&written).try_for_each(|(file, chunks)| {
+        let above = file.folder.map(|number| batch.folders[number as usize].as_str());
         let path = above.map_or_else(|| file.name.clone(), |above| format!("{above}/{}", file.name));
         let content = folder.open_written(&path)?;
         let shown = folder.path.join(&path);

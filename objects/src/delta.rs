@@ -17,10 +17,10 @@
 use crate::blob::Piece;
 use crate::id::{ObjectId, TreeId};
 use crate::limits::{PREFIX_BYTES_MAX, PREFIX_RANGES_MAX, RELEASE_FILES_MAX};
-use crate::object::{Error, Find, Kind};
+use crate::object::{Error, Find};
 use crate::store::pack::table::{Base, BaseOf};
 use crate::tree::{Entry, Mode};
-use crate::walk::{self, Closure};
+use crate::walk::{self, Closure, Seen};
 use std::collections::{HashMap, HashSet};
 
 /// New bytes of one delta frame.
@@ -87,14 +87,10 @@ pub fn plan(
 ///
 /// # Errors
 /// Those of `find`.
-pub fn structure_base(
-    find: &dyn Find,
-    old: &Closure,
-    still: &HashSet<(Kind, ObjectId)>,
-) -> Result<Vec<Base>, Error> {
+pub fn structure_base(find: &dyn Find, old: &Closure, still: &Seen) -> Result<Vec<Base>, Error> {
     let mut base = Vec::new();
     let mut total = 0;
-    for (kind, id) in old.structure.iter().filter(|object| !still.contains(object)) {
+    for (kind, id) in old.structure.iter().filter(|(kind, id)| !still.contains(*kind, id)) {
         let len = find.find(*kind, id)?.len() as u64;
         total += len;
         if total > (PREFIX_BYTES_MAX / 4) as u64 || base.len() >= PREFIX_RANGES_MAX / 4 {

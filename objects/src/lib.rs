@@ -5,7 +5,7 @@
 //! Leaves to others: moving bytes and judging who may say what (`plumbing`), what a user does
 //! (`porcelain`).
 //!
-//! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `codec`, `name`, `version`, `spec` →
+//! Arrows go one way: `limits`, `progress`, `parallel`, `disk` → `id`, `ids`, `codec`, `name`, `version`, `spec` →
 //! the model (`key`, `signed`, `blob`, `tree`, `identity`, `pattern`, `grants`, `release`, `claim`, `summary`) →
 //! `object`, `chunker` → `store`, `refs`, `statements` → `walk`, `links`, `archive`, `delta`, `similar` →
 //! `ingest`, `checkout`, `repository`, `fsck`, `repair`.
@@ -23,6 +23,7 @@ pub mod fsck;
 pub mod grants;
 pub mod id;
 pub mod identity;
+pub mod ids;
 pub mod ingest;
 pub mod key;
 pub mod limits;

@@ -13,8 +13,8 @@ pub const PATH_DEPTH_MAX: usize = 128;
 pub const RELEASE_FILES_MAX: u64 = 2_000_000;
 /// Most chunks of one file: 64 GiB at the average length, and 160 MiB of memory for their rows.
 pub const FILE_CHUNKS_MAX: u64 = 4 << 20;
-/// Most places chunks are written to by one checkout: 256 GiB at the average length, and 256 MiB of
-/// memory for the plan. The same few chunks may be named again and again, so what was sent is no bound.
+/// Most places chunks are written to by one checkout: 256 GiB at the average length. The same few chunks
+/// may be named again and again, so what was sent is no bound.
 pub const RELEASE_CHUNKS_MAX: u64 = 16 << 20;
 /// Most rows in one tree, blob or fan object.
 pub const ROWS_MAX: usize = 65_536;

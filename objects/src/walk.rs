@@ -6,11 +6,11 @@
 
 use crate::blob::{Blob, Piece};
 use crate::id::{BlobId, ChunkId, ObjectId, TreeId};
+use crate::ids::IdSet;
 use crate::limits::{FILE_CHUNKS_MAX, LINK_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, RELEASE_FILES_MAX};
 use crate::object::{Bytes, Error, Exists, Find, Kind};
 use crate::store::pack::table::Base;
 use crate::tree::{Entry, Mode, Tree, TreeError};
-use std::collections::HashSet;
 
 /// How much a tree holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,10 +247,54 @@ pub fn check_links(find: &dyn Find, root: TreeId, files_max: u64) -> Result<(), 
 /// # Errors
 /// If some of it is here and damaged.
 pub fn is_whole(store: &(impl Find + Exists), tree: TreeId) -> Result<bool, Error> {
-    match closure(store, tree, &mut HashSet::new()) {
-        Ok(closure) => Ok(closure.chunks.iter().all(|(chunk, _)| store.contains(&chunk.object()))),
+    let walked = reach(store, tree, &mut Seen::default(), &mut |met| match met {
+        Met::Chunk((chunk, _)) if !store.contains(&chunk.object()) => {
+            Err(Error::Missing { kind: Kind::Chunk, id: chunk.object() })
+        }
+        _ => Ok(()),
+    });
+    match walked {
+        Ok(()) => Ok(true),
         Err(Error::Missing { .. }) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// The objects that walks have met; the same id may be met as a tree and as a chunk.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Those opened as trees.
+    pub trees: IdSet,
+    /// Those opened as blobs.
+    pub blobs: IdSet,
+    /// Those named as chunks.
+    pub chunks: IdSet,
+}
+
+impl Seen {
+    /// Adds an object; false if it is here already.
+    pub fn insert(&mut self, kind: Kind, id: ObjectId) -> bool {
+        match kind {
+            Kind::Tree => self.trees.insert(id),
+            Kind::Blob => self.blobs.insert(id),
+            Kind::Chunk => self.chunks.insert(id),
+        }
+    }
+
+    /// True if the object was met.
+    pub fn contains(&self, kind: Kind, id: &ObjectId) -> bool {
+        match kind {
+            Kind::Tree => self.trees.contains(id),
+            Kind::Blob => self.blobs.contains(id),
+            Kind::Chunk => self.chunks.contains(id),
+        }
+    }
+
+    /// The ids, whatever they were met as.
+    pub fn into_ids(self) -> IdSet {
+        let Seen { trees, blobs, chunks: mut ids } = self;
+        ids.extend(trees.iter().chain(blobs.iter()).copied());
+        ids
     }
 }
 
@@ -266,32 +310,76 @@ pub struct Closure {
 /// The objects below `root` that are not in `seen` yet; adds them to it.
 ///
 /// # Errors
-/// Those of `find`; `Format` for malformed objects, `Limit` for too deep or too many.
-pub fn closure(
-    find: &dyn Find,
-    root: TreeId,
-    seen: &mut HashSet<(Kind, ObjectId)>,
-) -> Result<Closure, Error> {
-    let mut walk = Walk { find, seen, found: Closure::default(), rows: 0, root };
-    walk.tree(root, 0)?;
-    Ok(walk.found)
+/// As [`reach`].
+pub fn closure(find: &dyn Find, root: TreeId, seen: &mut Seen) -> Result<Closure, Error> {
+    let mut found = Closure::default();
+    let mut chunks = std::mem::take(&mut seen.chunks);
+    let walked = reach(find, root, seen, &mut |met| {
+        match met {
+            Met::Structure(kind, id) => found.structure.push((kind, id)),
+            Met::Chunk(piece) if chunks.insert(piece.0.object()) => found.chunks.push(piece),
+            Met::Chunk(_) => {}
+        }
+        Ok::<(), Error>(())
+    });
+    seen.chunks = chunks;
+    walked.map(|()| found)
 }
 
-struct Walk<'a> {
+/// Adds the objects below `root` to `seen`.
+///
+/// # Errors
+/// As [`reach`].
+pub fn mark(find: &dyn Find, root: TreeId, seen: &mut Seen) -> Result<(), Error> {
+    let mut chunks = std::mem::take(&mut seen.chunks);
+    let walked = reach(find, root, seen, &mut |met| {
+        if let Met::Chunk((chunk, _)) = met {
+            chunks.insert(chunk.object());
+        }
+        Ok(())
+    });
+    seen.chunks = chunks;
+    walked
+}
+
+/// What a walk comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// A tree or blob, before what it names.
+    Structure(Kind, ObjectId),
+    /// A chunk and its length.
+    Chunk(Piece),
+}
+
+/// Shows the trees and blobs below `root` that are not in `seen` to `f`, each once, and adds them to it;
+/// and each chunk that they name, as often as they name it, whether it is in `seen` or not.
+///
+/// # Errors
+/// Those of `find` and `f`; `Format` for malformed objects, `Limit` for too deep or too many.
+pub fn reach<E: From<Error>>(
+    find: &dyn Find,
+    root: TreeId,
+    seen: &mut Seen,
+    f: &mut dyn FnMut(Met) -> Result<(), E>,
+) -> Result<(), E> {
+    Walk { find, seen, met: f, rows: 0, root }.tree(root, 0)
+}
+
+struct Walk<'a, E> {
     find: &'a dyn Find,
-    seen: &'a mut HashSet<(Kind, ObjectId)>,
-    found: Closure,
+    seen: &'a mut Seen,
+    met: &'a mut dyn FnMut(Met) -> Result<(), E>,
     rows: u64,
     root: TreeId,
 }
 
-impl Walk<'_> {
-    fn is_new(&mut self, kind: Kind, id: ObjectId) -> bool {
-        let new = self.seen.insert((kind, id));
-        if new && kind != Kind::Chunk {
-            self.found.structure.push((kind, id));
+impl<E: From<Error>> Walk<'_, E> {
+    fn is_new(&mut self, kind: Kind, id: ObjectId) -> Result<bool, E> {
+        let new = self.seen.insert(kind, id);
+        if new {
+            (self.met)(Met::Structure(kind, id))?;
         }
-        new
+        Ok(new)
     }
 
     fn count(&mut self, rows: usize) -> Result<(), Error> {
@@ -303,24 +391,26 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn tree(&mut self, id: TreeId, depth: usize) -> Result<(), Error> {
-        if !self.is_new(Kind::Tree, id.object()) {
+    fn tree(&mut self, id: TreeId, depth: usize) -> Result<(), E> {
+        if !self.is_new(Kind::Tree, id.object())? {
             return Ok(());
         }
         if depth > PATH_DEPTH_MAX {
-            return Err(limit("depth below tree", self.root.object(), PATH_DEPTH_MAX as u64));
+            return Err(limit("depth below tree", self.root.object(), PATH_DEPTH_MAX as u64).into());
         }
         match tree(self.find, id)? {
             Tree::Entries(entries) => self.entries(&entries, depth),
             Tree::Fan(runs) => {
                 self.count(runs.len())?;
                 for (_, run, ..) in runs {
-                    if !self.is_new(Kind::Tree, run.object()) {
+                    if !self.is_new(Kind::Tree, run.object())? {
                         continue;
                     }
                     match tree(self.find, run)? {
                         Tree::Entries(entries) => self.entries(&entries, depth)?,
-                        Tree::Fan(_) => return Err(tree_fault(run, "a run of a directory is itself split")),
+                        Tree::Fan(_) => {
+                            return Err(tree_fault(run, "a run of a directory is itself split").into());
+                        }
                     }
                 }
                 Ok(())
@@ -328,43 +418,47 @@ impl Walk<'_> {
         }
     }
 
-    fn entries(&mut self, entries: &[Entry], depth: usize) -> Result<(), Error> {
+    fn entries(&mut self, entries: &[Entry], depth: usize) -> Result<(), E> {
         self.count(entries.len())?;
         for entry in entries {
             match entry.mode {
                 Mode::Dir => self.tree(TreeId::new(entry.id), depth + 1)?,
                 mode if mode.is_blob() => self.blob(BlobId::new(entry.id))?,
-                _ => self.chunk((ChunkId::new(entry.id), entry.size)),
+                _ => self.chunk((ChunkId::new(entry.id), entry.size))?,
             }
         }
         Ok(())
     }
 
-    fn blob(&mut self, id: BlobId) -> Result<(), Error> {
-        if !self.is_new(Kind::Blob, id.object()) {
+    fn blob(&mut self, id: BlobId) -> Result<(), E> {
+        if !self.is_new(Kind::Blob, id.object())? {
             return Ok(());
         }
         match blob(self.find, id)? {
-            Blob::Chunks { pieces, .. } => pieces.into_iter().for_each(|piece| self.chunk(piece)),
+            Blob::Chunks { pieces, .. } => self.chunks(pieces),
             Blob::Fan { runs, .. } => {
                 for (run, ..) in runs {
-                    if !self.is_new(Kind::Blob, run.object()) {
+                    if !self.is_new(Kind::Blob, run.object())? {
                         continue;
                     }
                     match blob(self.find, run)? {
-                        Blob::Chunks { pieces, .. } => pieces.into_iter().for_each(|piece| self.chunk(piece)),
-                        Blob::Fan { .. } => return Err(blob_fault(run, "a run of a blob is itself split")),
+                        Blob::Chunks { pieces, .. } => self.chunks(pieces)?,
+                        Blob::Fan { .. } => {
+                            return Err(blob_fault(run, "a run of a blob is itself split").into());
+                        }
                     }
                 }
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    fn chunk(&mut self, piece: Piece) {
-        if self.is_new(Kind::Chunk, piece.0.object()) {
-            self.found.chunks.push(piece);
-        }
+    fn chunks(&mut self, pieces: Vec<Piece>) -> Result<(), E> {
+        pieces.into_iter().try_for_each(|piece| self.chunk(piece))
+    }
+
+    fn chunk(&mut self, piece: Piece) -> Result<(), E> {
+        (self.met)(Met::Chunk(piece))
     }
 }
 

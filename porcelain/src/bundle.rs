@@ -8,7 +8,7 @@ use objects::claim::{PackageRecord, VersionRow};
 use objects::id::{IdentityId, StatementId, TreeId};
 use objects::limits::RELEASE_FILES_MAX;
 use objects::name::PackageName;
-use objects::object::{Find, Kind};
+use objects::object::{Exists, Find, Kind};
 use objects::progress::Progress;
 use objects::refs::{PreviousValue, RefEdit};
 use objects::repository::Repository;
@@ -16,12 +16,12 @@ use objects::spec::PackageSpec;
 use objects::store::pack::writer::Options;
 use objects::store::transaction::STRUCTURE;
 use objects::version::{Prereleases, Version};
-use objects::walk;
+use objects::walk::{self, Met, Seen};
 use plumbing::index::Index;
 use plumbing::transport::bundle;
 use plumbing::transport::{Bare, Key};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a bundle holds.
@@ -63,6 +63,9 @@ pub fn create(
         chosen.values().map(|(record, row)| format!("{} {}", record.name, row.release.version)).collect();
     Ok(Outcome { path: out.to_owned(), bytes, releases })
 }
+
+/// The group that contents share.
+const CONTENT: u64 = 1;
 
 type Chosen = BTreeMap<(PackageName, Version), (PackageRecord, VersionRow)>;
 
@@ -114,16 +117,24 @@ fn copy_objects(
     trees.extend(chosen.values().map(|(_, row)| row.release.tree));
     let options = Options { level: 9, jobs: session.jobs() }; // carried by hand: smaller is worth the time
     let mut transaction = target.store().transaction(options)?;
-    let mut seen = HashSet::new();
+    let (mut structure, mut content) = (Seen::default(), Seen::default());
     for tree in &trees {
-        let closure = walk::closure(from, *tree, &mut seen)?;
-        for (kind, id) in closure.structure {
-            transaction.write_as(id, &from.find(kind, &id)?, STRUCTURE)?;
-        }
-        for (chunk, len) in closure.chunks {
-            transaction.write_as(chunk.object(), &from.find(Kind::Chunk, &chunk.object())?, 1)?;
-            progress.advance(len);
-        }
+        walk::reach(from, *tree, &mut structure, &mut |met| match met {
+            Met::Structure(kind, id) => {
+                transaction.write_as(id, &from.find(kind, &id)?, STRUCTURE)?;
+                Ok(())
+            }
+            Met::Chunk(_) => Ok::<(), Error>(()),
+        })?;
+        walk::reach(from, *tree, &mut content, &mut |met| match met {
+            Met::Chunk((chunk, len)) if !transaction.contains(&chunk.object()) => {
+                let bytes = from.find(Kind::Chunk, &chunk.object())?;
+                transaction.write_as(chunk.object(), &bytes, CONTENT)?;
+                progress.advance(len);
+                Ok(())
+            }
+            _ => Ok::<(), Error>(()),
+        })?;
     }
     let pack = transaction.commit()?;
     let made_for: Vec<_> = pack.iter().flat_map(|pack| trees.iter().map(|tree| (*pack, *tree))).collect();

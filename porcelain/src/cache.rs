@@ -12,7 +12,7 @@ use objects::id::{ObjectId, StatementId, TreeId};
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::release::Entry;
 use objects::repository::Repository;
-use objects::walk;
+use objects::walk::{self, Seen};
 use plumbing::trust::{Database, State};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ pub(crate) fn trim(session: &Session, bytes_max: u64, dry_run: bool) -> Result<V
     let mut releases = releases(session, repository)?;
     releases.sort_by_key(|release| std::cmp::Reverse((release.in_use, release.used, release.shown.clone())));
     let stored = stored_bytes(repository);
-    let (mut bytes, mut seen, mut dropped) = (0.0, HashSet::new(), Vec::new());
+    let (mut bytes, mut seen, mut dropped) = (0.0, Seen::default(), Vec::new());
     for release in releases {
         let new = match walk::closure(repository.store(), release.tree, &mut seen) {
             Ok(closure) => {

@@ -264,9 +264,9 @@ pub struct Difference {
 /// # Errors
 /// If they cannot be read.
 pub fn diff(find: &dyn Find, old: TreeId, new: TreeId) -> Result<Vec<Difference>, Error> {
-    let mut seen = std::collections::HashSet::new();
-    walk::closure(find, old, &mut seen)?;
-    let is_old = |id: ObjectId| seen.contains(&(Kind::Chunk, id));
+    let mut seen = walk::Seen::default();
+    walk::mark(find, old, &mut seen)?;
+    let is_old = |id: ObjectId| seen.chunks.contains(&id);
     let (before, after) = (list(find, old)?, list(find, new)?);
     let mut differences = Vec::new();
     for (path, entry) in &after {

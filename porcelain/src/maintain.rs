@@ -8,9 +8,9 @@ use crate::ledger;
 use crate::publish::tag_ref;
 use crate::session::Session;
 use objects::claim::Index;
-use objects::id::{IdentityId, ObjectId, PackId, TreeId};
+use objects::id::{IdentityId, PackId, TreeId};
 use objects::name::PackageName;
-use objects::object::{Exists, Kind};
+use objects::object::Exists;
 use objects::refs::{RefName, reflog};
 use objects::release::{Entry, Release};
 use objects::repository::Repository;
@@ -19,9 +19,9 @@ use objects::store::gc::{self, Plan, Roots};
 use objects::store::pack::writer::Options;
 use objects::store::repack;
 use objects::version::Version;
-use objects::walk;
+use objects::walk::{self, Seen};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// What a collection did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -122,13 +122,12 @@ fn collected(plan: &Plan, packed_refs: usize, dry_run: bool) -> Collected {
 }
 
 fn roots(session: &Session, repository: &Repository, grace_seconds: u64) -> Result<Roots, Error> {
-    let mut seen: HashSet<(Kind, ObjectId)> = HashSet::new();
+    let mut seen = Seen::default();
     let unshown = unshown(session, repository)?;
     for tree in histories(repository)?.into_iter().flatten().chain(unshown) {
-        walk::closure(repository.store(), tree, &mut seen)?;
+        walk::mark(repository.store(), tree, &mut seen)?;
     }
-    let live = seen.into_iter().map(|(_, id)| id).collect();
-    Ok(Roots { live, grace_seconds, now: session.now() })
+    Ok(Roots { live: seen.into_ids(), grace_seconds, now: session.now() })
 }
 
 /// What this machine signed for the repository last: a publication that was killed before a ref named it

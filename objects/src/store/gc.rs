@@ -10,6 +10,7 @@ use super::pack::Pack;
 use super::pack::writer::{Options, PackWriter};
 use crate::disk::{self, Context};
 use crate::id::{ObjectId, PackId};
+use crate::ids::IdSet;
 use crate::object::Error;
 use crate::time::Timestamp;
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ const LIVE_PERCENT_MIN: usize = 80;
 /// What is to be kept, and for how long the unreferenced is.
 pub struct Roots {
     /// Every object something refers to.
-    pub live: HashSet<ObjectId>,
+    pub live: IdSet,
     /// Packs younger than this many seconds are left alone.
     pub grace_seconds: u64,
     /// The time now.
@@ -35,7 +36,7 @@ pub struct Roots {
 }
 
 /// What a collection will do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Packs without a live object: removed.
     pub drop: Vec<PackId>,
@@ -46,7 +47,7 @@ pub struct Plan {
     /// Bytes of pack files that go without being rewritten.
     pub freed_bytes: u64,
     /// Every object that stays: the live ones, and what their delta frames build on.
-    pub keep: HashSet<ObjectId>,
+    pub keep: IdSet,
 }
 
 impl Plan {
@@ -121,7 +122,7 @@ fn metadata(pack: &Pack) -> Result<Metadata, disk::Error> {
     std::fs::metadata(pack.path()).doing("read", pack.path())
 }
 
-fn count(pack: &Pack, live: &HashSet<ObjectId>) -> (usize, usize) {
+fn count(pack: &Pack, live: &IdSet) -> (usize, usize) {
     (pack.index().len(), pack.index().ids().filter(|(id, _)| live.contains(id)).count())
 }
 
@@ -151,7 +152,7 @@ pub fn apply(store: &Store, plan: &Plan, options: Options) -> Result<Option<Pack
 /// If an object to be moved is damaged or the disk refuses.
 pub fn rewrite(store: &Store, plan: &Plan, options: Options) -> Result<Option<PackId>, Error> {
     let mut writer = PackWriter::copying(&store.staging_folder(), options)?;
-    let mut moved = HashSet::new();
+    let mut moved = IdSet::default();
     for pack in store.packs().iter().filter(|pack| plan.rewrite.contains(&pack.id())) {
         move_wanted(store, pack, &mut |id| plan.keep.contains(id) && moved.insert(*id), &mut writer)?;
     }
@@ -220,23 +221,22 @@ pub(super) fn move_wanted(
 ) -> Result<(), Error> {
     let ids = pack.index().ids_in_pack_order();
     let wanted: Vec<bool> = ids.iter().map(wants).collect();
-    let moving: HashSet<&ObjectId> =
-        ids.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(id, _)| id).collect();
+    let is_moving = |id: &ObjectId| pack.index().number(id).is_some_and(|number| wanted[number as usize]);
     for (number, frame) in pack.table().frames().iter().enumerate() {
         let objects = pack.table().objects_of(number);
         let range = objects.start as usize..objects.end as usize;
-        let (ids, wanted) = (&ids[range.clone()], &wanted[range]);
-        if !wanted.contains(&true) {
+        let (ids, chosen) = (&ids[range.clone()], &wanted[range]);
+        if !chosen.contains(&true) {
             continue;
         }
         // Each object is checked, or an index that lies would have the good copy elsewhere removed.
         let raw = Arc::new(store.read_frame(pack, number)?);
-        let checked = objects.zip(ids).zip(wanted).filter(|(_, wanted)| **wanted).map(|((object, id), _)| {
+        let checked = objects.zip(ids).zip(chosen).filter(|(_, chosen)| **chosen).map(|((object, id), _)| {
             pack.object(&raw, &pack.table().place(object), id).map(|bytes| (*id, bytes))
         });
         let checked = checked.collect::<Result<Vec<_>, Error>>()?;
         let base = super::pack::base_objects(&frame.base, store)?;
-        if checked.len() == ids.len() && base.iter().all(|id| moving.contains(id)) {
+        if checked.len() == ids.len() && base.iter().all(is_moving) {
             writer.add_frame(frame.clone(), pack.stored_frame(number)?, ids)?;
             continue;
         }

@@ -31,7 +31,8 @@ pub const PACKS_MIN: usize = 4;
 pub fn encode(packs: &[Arc<Pack>]) -> Vec<u8> {
     let mut packs: Vec<&Arc<Pack>> = packs.iter().collect();
     packs.sort_by_key(|pack| pack.id());
-    let mut rows: Vec<(ObjectId, u32)> = Vec::new();
+    let mut rows: Vec<(ObjectId, u32)> =
+        Vec::with_capacity(packs.iter().map(|pack| pack.index().len()).sum());
     for (number, pack) in packs.iter().enumerate() {
         rows.extend(pack.index().ids().map(|(id, _)| (id, number as u32)));
     }

@@ -17,13 +17,14 @@ use super::transaction::STRUCTURE;
 use crate::blob::Piece;
 use crate::delta::{self, Segment};
 use crate::id::{ChunkId, ObjectId, PackId, TreeId};
+use crate::ids::IdSet;
 use crate::ingest::group_of;
 use crate::limits::{DELTA_DEPTH_MAX, FRAME_BYTES, PREFIX_RANGES_MAX, RELEASE_FILES_MAX};
 use crate::object::{Bytes, Error, Find, Kind};
 use crate::progress::Progress;
 use crate::similar::{Similar, Sketch};
 use crate::tree::Mode;
-use crate::walk::{self, Closure};
+use crate::walk::{self, Closure, Seen};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ pub fn unbalanced(store: &Store) -> Vec<Arc<Pack>> {
 /// If an object is damaged or the disk refuses; nothing is then visible.
 pub fn gather(store: &Store, packs: &[Arc<Pack>], options: Options) -> Result<Repacked, Error> {
     let mut writer = PackWriter::copying(&store.staging_folder(), options)?;
-    let mut moved = HashSet::new();
+    let mut moved = IdSet::default();
     for pack in packs {
         super::gc::move_wanted(store, pack, &mut |id| moved.insert(*id), &mut writer)?;
     }
@@ -155,7 +156,7 @@ impl Packer<'_> {
     /// Adds what is new in a version; `base` is the next newer one, which stands already. Gives the bytes
     /// of its new chunks.
     fn version(&mut self, tree: TreeId, base: Option<TreeId>) -> Result<u64, Error> {
-        let mut still = HashSet::new();
+        let mut still = Seen::default();
         let new = walk::closure(self.store, tree, &mut still)?;
         let structure: Vec<_> =
             new.structure.into_iter().filter(|(_, id)| !self.placed.contains_key(id)).collect();
@@ -172,7 +173,7 @@ impl Packer<'_> {
         let structure_base = match base {
             None => Vec::new(),
             Some(base) => {
-                let old: Closure = walk::closure(self.store, base, &mut HashSet::new())?;
+                let old: Closure = walk::closure(self.store, base, &mut Seen::default())?;
                 delta::structure_base(self.store, &old, &still)?
             }
         };
@@ -335,7 +336,7 @@ const ORPHANS: u64 = 1;
 ///
 /// # Errors
 /// If a blob that a frame builds on cannot be read.
-pub fn pin_bases(store: &Store, live: &mut HashSet<ObjectId>, kept: &HashSet<PackId>) -> Result<(), Error> {
+pub fn pin_bases(store: &Store, live: &mut IdSet, kept: &HashSet<PackId>) -> Result<(), Error> {
     let mut waiting: Vec<DeltaFrame> = Vec::new();
     for pack in store.packs() {
         let rows = pack.table().frames().iter().enumerate();
@@ -370,7 +371,7 @@ struct DeltaFrame {
 }
 
 impl DeltaFrame {
-    fn holds_any(&self, live: &HashSet<ObjectId>) -> bool {
+    fn holds_any(&self, live: &IdSet) -> bool {
         let numbers = self.pack.table().objects_of(self.n);
         self.ids[numbers.start as usize..numbers.end as usize].iter().any(|id| live.contains(id))
     }

@@ -9,6 +9,7 @@ use super::pack::table::Frame;
 use super::pack::writer::{Options, PackWriter};
 use crate::disk;
 use crate::id::{ObjectId, PackId, TreeId};
+use crate::ids::IdSet;
 use crate::object::{Error, Exists};
 use crate::walk;
 use std::collections::HashSet;
@@ -17,7 +18,7 @@ use std::collections::HashSet;
 pub struct Transaction<'s> {
     store: &'s Store,
     writer: PackWriter,
-    staged: HashSet<ObjectId>,
+    staged: IdSet,
     bytes: u64,
 }
 
@@ -28,7 +29,7 @@ impl Store {
     /// If the staging folder refuses.
     pub fn transaction(&self, options: Options) -> Result<Transaction<'_>, disk::Error> {
         let writer = PackWriter::create(&self.staging_folder(), options)?;
-        Ok(Transaction { store: self, writer, staged: HashSet::new(), bytes: 0 })
+        Ok(Transaction { store: self, writer, staged: IdSet::default(), bytes: 0 })
     }
 
     /// Takes up what killed writers had staged, so that it need not be fetched again (REL-002).
@@ -84,7 +85,7 @@ impl Transaction<'_> {
         if !frame.base.is_empty() || distinct.len() < ids.len() || ids.iter().any(|id| self.contains(id)) {
             return Ok(Some(stored));
         }
-        self.staged.extend(ids);
+        self.staged.extend(ids.iter().copied());
         self.bytes += u64::from(frame.raw);
         self.writer.add_frame(frame.clone(), stored, ids)?;
         Ok(None)

@@ -1,6 +1,7 @@
 //! Collecting: what is live stays, whatever else is wrong.
 
 use objects::id::{ObjectId, PackId, TreeId};
+use objects::ids::IdSet;
 use objects::object::{Find, Kind};
 use objects::store::gc::{self, Plan, Roots};
 use objects::store::pack::table::{Base, BaseOf};
@@ -9,7 +10,6 @@ use objects::store::pack::{file_name, index_name};
 use objects::testing::literally::{self, PackedFrame, reseal};
 use objects::testing::{Damage, Random, TempRepository, snapshot, snapshot_of_store};
 use objects::time::Timestamp;
-use std::collections::HashSet;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ fn id(n: u64) -> ObjectId {
     ObjectId::of(&object(n))
 }
 
-fn live(numbers: impl IntoIterator<Item = u64>) -> HashSet<ObjectId> {
+fn live(numbers: impl IntoIterator<Item = u64>) -> IdSet {
     numbers.into_iter().map(id).collect()
 }
 
@@ -36,16 +36,13 @@ fn add(repository: &TempRepository, numbers: std::ops::Range<u64>) {
     repository.add(&numbers.map(object).collect::<Vec<_>>());
 }
 
-fn plan(repository: &TempRepository, live: &HashSet<ObjectId>) -> Plan {
+fn plan(repository: &TempRepository, live: &IdSet) -> Plan {
     let roots = Roots { live: live.clone(), grace_seconds: 0, now: in_future(100) };
     gc::plan(&repository.reopened_store(), roots).unwrap()
 }
 
 /// Plans and applies; the plan by itself changes nothing.
-fn collect(
-    repository: &TempRepository,
-    live: &HashSet<ObjectId>,
-) -> Result<Option<PackId>, objects::object::Error> {
+fn collect(repository: &TempRepository, live: &IdSet) -> Result<Option<PackId>, objects::object::Error> {
     let before = snapshot(repository.root());
     let plan = plan(repository, live);
     assert_eq!(snapshot(repository.root()), before, "a plan changes nothing");
@@ -93,7 +90,7 @@ fn the_grace_period_is_respected() {
     let repository = TempRepository::new();
     add(&repository, 0..10);
     let planned = |grace_seconds, now| {
-        let roots = Roots { live: HashSet::new(), grace_seconds, now };
+        let roots = Roots { live: IdSet::default(), grace_seconds, now };
         gc::plan(repository.store(), roots).unwrap().drop.len()
     };
     assert_eq!(planned(3_600, in_future(3_500)), 0);

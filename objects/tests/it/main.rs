@@ -13,6 +13,7 @@ mod fsck;
 mod fuzz;
 mod gc;
 mod golden;
+mod ids;
 mod index;
 mod ingest;
 mod key;

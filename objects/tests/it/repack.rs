@@ -76,11 +76,9 @@ fn replace(repository: &TempRepository, repacked: &Repacked) {
 
 /// Every object below the trees, by id.
 fn content(store: &Store, trees: &[TreeId]) -> BTreeMap<ObjectId, Vec<u8>> {
-    let mut seen = HashSet::new();
-    for tree in trees {
-        walk::closure(store, *tree, &mut seen).unwrap();
-    }
-    seen.iter().map(|(kind, id)| (*id, store.find(*kind, id).unwrap().to_vec())).collect()
+    let mut seen = walk::Seen::default();
+    trees.iter().for_each(|tree| walk::mark(store, *tree, &mut seen).unwrap());
+    seen.into_ids().iter().map(|id| (*id, store.try_find(id).unwrap().unwrap().to_vec())).collect()
 }
 
 fn bytes(store: &Store) -> u64 {

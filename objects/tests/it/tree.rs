@@ -95,7 +95,7 @@ fn refusals(repository: &TempRepository, root: TreeId) -> [&'static str; 5] {
     let checked_out = checkout::checkout(store, root, &to, Default::default(), &Silent);
     let refusals = [
         walk::visit(store, root, 100_000, ignore).map_or_else(|e| e.code(), |_| "accepted"),
-        walk::closure(store, root, &mut HashSet::new()).map_or_else(|e| e.code(), |_| "accepted"),
+        walk::closure(store, root, &mut walk::Seen::default()).map_or_else(|e| e.code(), |_| "accepted"),
         walk::check_links(store, root, 100_000).map_or_else(|e| e.code(), |_| "accepted"),
         checked_out.map_or_else(|e| e.code(), |_| "accepted"),
         archive::write_tree(store, root, &mut std::io::sink()).map_or_else(|e| e.code(), |_| "accepted"),
@@ -374,7 +374,7 @@ fn a_tree_bomb_is_bounded() {
     assert_eq!(error.unwrap_err().code(), "E-LIMIT");
     let ignore = &mut |_: &str, _: &Entry| Ok::<(), objects::object::Error>(());
     assert_eq!(walk::visit(repository.store(), root, 20_000, ignore).unwrap_err().code(), "E-LIMIT");
-    let closure = walk::closure(repository.store(), root, &mut HashSet::new()).unwrap();
+    let closure = walk::closure(repository.store(), root, &mut walk::Seen::default()).unwrap();
     assert_eq!((closure.structure.len(), closure.chunks.len()), (41, 1), "each tree is visited once");
     assert!(!fsck_names(&repository, root, "limit"), "fsck visits each tree once, too");
 }
@@ -426,7 +426,7 @@ fn kinds_are_not_confused() {
     let root = repository.ingest(folder.path()).tree;
     let entries = walk::entries(repository.store(), root).unwrap();
     assert_eq!(entries[0].id, entries[1].id, "the empty folder, and a file with its bytes");
-    let closure = walk::closure(repository.store(), root, &mut HashSet::new()).unwrap();
+    let closure = walk::closure(repository.store(), root, &mut walk::Seen::default()).unwrap();
     assert!(closure.structure.contains(&(Kind::Tree, ObjectId::of(&bytes))));
     assert_eq!(closure.chunks.len(), 1, "the same id as a chunk");
     let to = folder.path().join("out");

@@ -8,8 +8,9 @@
 //! Leaves to others: asking for things.
 
 use super::{Error, Wanted};
-use objects::blob::{Blob, Piece};
+use objects::blob::Blob;
 use objects::id::{BlobId, ObjectId, PackId, TreeId};
+use objects::ids::{IdMap, IdSet};
 use objects::limits::FRAME_BYTES_MAX;
 use objects::object::{Bytes, Error as ObjectError, Exists, Find, Kind};
 use objects::store::Store;
@@ -18,8 +19,8 @@ use objects::store::pack::writer::Options;
 use objects::store::pack::{objects_in, open_frame};
 use objects::store::transaction::{STRUCTURE, Transaction};
 use objects::tree::{Mode, Tree};
-use objects::walk;
-use std::collections::{HashMap, HashSet};
+use objects::walk::{self, Met, Seen};
+use std::collections::HashMap;
 
 /// The group of chunks that came in frames that were not kept as they are.
 const RECEIVED: u64 = 1;
@@ -35,23 +36,49 @@ pub enum Strangers {
     Ignore,
 }
 
+/// So many bytes of trees and blobs are held until they can be read from the store.
+const ARRIVED_BYTES_MAX: usize = 16 << 20;
+/// So many objects go into one pack: until it is finished each of their ids takes memory.
+const PACK_OBJECTS_MAX: usize = 256 << 10;
+
 /// Most bytes of one row of a tree: a name of full length, an id, mode and size.
 const ROW_BYTES_MAX: u64 = 320;
 
 /// A fetch of one tree in progress.
 pub struct Intake<'s> {
     store: &'s Store,
+    options: Options,
     transaction: Transaction<'s>,
+    done: Done,
     wanted: Wanted,
     /// Trees and blobs that arrived in this intake and are not readable from the store yet.
     arrived: HashMap<ObjectId, Bytes>,
+    arrived_bytes: usize,
     /// Trees and blobs looked into.
-    seen: HashSet<(Kind, ObjectId)>,
+    seen: Seen,
     expected: HashMap<ObjectId, Kind>,
-    chunks: HashMap<ObjectId, u64>,
+    chunks: IdMap<Chunk>,
+    chunks_missing: usize,
     rows: u64,
     pieces: u64,
     wanted_bytes: u64,
+}
+
+/// A chunk that the store did not have when a file named it.
+#[derive(Clone, Copy)]
+struct Chunk {
+    /// Its length, as files say; of what is too long for any object, the most there is.
+    len: u32,
+    /// True once it has arrived.
+    is_here: bool,
+}
+
+/// What was stored before the transaction that is open.
+#[derive(Default)]
+struct Done {
+    packs: Vec<PackId>,
+    objects: usize,
+    bytes: u64,
 }
 
 impl<'s> Intake<'s> {
@@ -63,12 +90,16 @@ impl<'s> Intake<'s> {
         let transaction = store.transaction(options)?;
         let mut intake = Intake {
             store,
+            options,
             transaction,
+            done: Done::default(),
             wanted,
             arrived: HashMap::new(),
-            seen: HashSet::new(),
+            arrived_bytes: 0,
+            seen: Seen::default(),
             expected: HashMap::new(),
-            chunks: HashMap::new(),
+            chunks: IdMap::default(),
+            chunks_missing: 0,
             rows: 0,
             pieces: 0,
             wanted_bytes: 0,
@@ -84,7 +115,7 @@ impl<'s> Intake<'s> {
 
     /// True if nothing is missing.
     pub fn is_complete(&self) -> bool {
-        self.expected.is_empty() && self.chunks.is_empty()
+        self.missing() == 0
     }
 
     /// True if every tree and blob is here, so that the chunks have numbers.
@@ -94,7 +125,7 @@ impl<'s> Intake<'s> {
 
     /// How many objects are known to be missing.
     pub fn missing(&self) -> usize {
-        self.expected.len() + self.chunks.len()
+        self.expected.len() + self.chunks_missing
     }
 
     /// The trees and blobs known to be missing.
@@ -102,33 +133,39 @@ impl<'s> Intake<'s> {
         self.expected.keys().copied().collect()
     }
 
+    /// The chunks known to be missing.
+    pub fn missing_chunks(&self) -> impl Iterator<Item = ObjectId> {
+        self.chunks.iter().filter(|(_, chunk)| !chunk.is_here).map(|(id, _)| *id)
+    }
+
     /// True if `id` is known to be missing.
     pub fn is_missing(&self, id: &ObjectId) -> bool {
-        self.expected.contains_key(id) || self.chunks.contains_key(id)
+        self.expected.contains_key(id) || self.missing_chunk(id).is_some()
     }
 
-    /// The missing chunks in the order they are numbered. The structure has to be complete.
-    ///
-    /// # Errors
-    /// If the store refuses.
-    pub fn missing_chunks(&self) -> Result<Vec<(u64, Piece)>, Error> {
-        let closure = walk::closure(self, self.wanted.tree, &mut HashSet::new())?;
-        let numbered = (0u64..).zip(closure.chunks);
-        Ok(numbered.filter(|(_, piece)| self.chunks.contains_key(&piece.0.object())).collect())
+    fn missing_chunk(&self, id: &ObjectId) -> Option<Chunk> {
+        self.chunks.get(id).copied().filter(|chunk| !chunk.is_here)
     }
 
-    /// The missing chunks as ranges of their numbers: first and count.
+    /// The missing chunks as ranges of their numbers, in the order they are met: first and count. The
+    /// structure has to be complete.
     ///
     /// # Errors
     /// If the store refuses.
     pub fn missing_ranges(&self) -> Result<Vec<(u64, u64)>, Error> {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for (number, _) in self.missing_chunks()? {
-            match ranges.last_mut() {
-                Some((first, count)) if *first + *count == number => *count += 1,
-                _ => ranges.push((number, 1)),
+        let mut numbered = IdSet::default();
+        walk::reach(self, self.wanted.tree, &mut Seen::default(), &mut |met| {
+            let Met::Chunk((chunk, _)) = met else { return Ok(()) };
+            let number = numbered.len() as u64;
+            if numbered.insert(chunk.object()) && self.missing_chunk(&chunk.object()).is_some() {
+                match ranges.last_mut() {
+                    Some((first, count)) if *first + *count == number => *count += 1,
+                    _ => ranges.push((number, 1)),
+                }
             }
-        }
+            Ok::<(), Error>(())
+        })?;
         Ok(ranges)
     }
 
@@ -142,12 +179,12 @@ impl<'s> Intake<'s> {
 
     /// How many objects were taken in.
     pub fn objects(&self) -> usize {
-        self.transaction.objects()
+        self.done.objects + self.transaction.objects()
     }
 
     /// Their unpacked bytes.
     pub fn bytes(&self) -> u64 {
-        self.transaction.bytes()
+        self.done.bytes + self.transaction.bytes()
     }
 
     /// Takes a frame: checks its hash, unpacks it, checks every object in it.
@@ -173,7 +210,7 @@ impl<'s> Intake<'s> {
             Err(error) => return Err(error.into()),
         };
         let ids: Vec<ObjectId> = objects_in(frame, &raw).map(ObjectId::of).collect();
-        let only_chunks = ids.iter().all(|id| self.chunks.contains_key(id));
+        let only_chunks = ids.iter().all(|id| self.missing_chunk(id).is_some());
         let kept_whole = only_chunks && self.transaction.write_frame(frame, stored, &ids)?.is_none();
         for (bytes, id) in objects_in(frame, &raw).zip(&ids) {
             self.take_object(from, bytes, *id, kept_whole, strangers)?;
@@ -209,21 +246,23 @@ impl<'s> Intake<'s> {
     ) -> Result<(), Error> {
         if let Some(kind) = self.expected.get(&id).copied() {
             self.arrived.insert(id, Bytes::from(bytes.to_vec()));
+            self.arrived_bytes += bytes.len();
             self.learn(from, vec![(kind, id)])?; // what is malformed stays missing, and is not kept
             self.expected.remove(&id);
             self.transaction.write_as(id, bytes, STRUCTURE)?;
-            return Ok(());
+            return self.store_if_much();
         }
-        if let Some(stated) = self.chunks.get(&id).copied() {
-            if stated != bytes.len() as u64 {
-                let reason = format!("chunk {id} has {} bytes, its file says {stated}", bytes.len());
+        if let Some(Chunk { len, .. }) = self.missing_chunk(&id) {
+            if len as usize != bytes.len() {
+                let reason = format!("chunk {id} has {} bytes, its file says {len}", bytes.len());
                 return Err(super::message::malformed(from, reason));
             }
-            self.chunks.remove(&id);
+            self.chunks.get_mut(&id).expect("it was just looked up").is_here = true;
+            self.chunks_missing -= 1;
             if !kept {
                 self.transaction.write_as(id, bytes, RECEIVED)?;
             }
-            return Ok(());
+            return self.store_if_much();
         }
         if strangers == Strangers::Refuse && !self.contains(&id) {
             return Err(Error::Unasked { from: from.to_owned(), id });
@@ -231,17 +270,32 @@ impl<'s> Intake<'s> {
         Ok(())
     }
 
+    /// Stores what was taken in so far if holding more would take much memory.
+    fn store_if_much(&mut self) -> Result<(), Error> {
+        if self.arrived_bytes < ARRIVED_BYTES_MAX && self.transaction.objects() < PACK_OBJECTS_MAX {
+            return Ok(());
+        }
+        let next = self.store.transaction(self.options)?;
+        let full = std::mem::replace(&mut self.transaction, next);
+        self.done.objects += full.objects();
+        self.done.bytes += full.bytes();
+        self.done.packs.extend(full.commit()?);
+        self.arrived.clear();
+        self.arrived_bytes = 0;
+        Ok(())
+    }
+
     /// Looks into trees and blobs, as far as they are here; notes what is missing.
     fn learn(&mut self, from: &str, mut queue: Vec<(Kind, ObjectId)>) -> Result<(), Error> {
         while let Some((kind, id)) = queue.pop() {
-            if self.seen.contains(&(kind, id)) {
+            if self.seen.contains(kind, &id) {
                 continue;
             }
             let Some(bytes) = self.try_find(&id)? else {
                 self.expected.insert(id, kind);
                 continue;
             };
-            self.seen.insert((kind, id));
+            self.seen.insert(kind, id);
             match kind {
                 Kind::Tree => {
                     let tree = Tree::decode(&bytes).map_err(|e| ObjectError::tree(TreeId::new(id), e));
@@ -301,7 +355,7 @@ impl<'s> Intake<'s> {
             return Err(self.too_much(from, "a chunk larger than the whole"));
         }
         let here = self.store.locate(&id).map(|(pack, number)| pack.table().place(number).range.len() as u64);
-        match here.or(self.chunks.get(&id).copied()) {
+        match here.or(self.chunks.get(&id).map(|chunk| u64::from(chunk.len))) {
             Some(known) if known != len => {
                 let reason = format!("chunk {id} has {known} bytes, its file says {len}");
                 return Err(super::message::malformed(from, reason));
@@ -310,7 +364,8 @@ impl<'s> Intake<'s> {
             None if self.transaction.contains(&id) => return Ok(()),
             None => {}
         }
-        self.chunks.insert(id, len);
+        self.chunks.insert(id, Chunk { len: u32::try_from(len).unwrap_or(u32::MAX), is_here: false });
+        self.chunks_missing += 1;
         self.wanted_bytes = self.wanted_bytes.saturating_add(len);
         if self.wanted_bytes > self.wanted.bytes_max {
             return Err(self.too_much(from, "more bytes"));
@@ -340,12 +395,14 @@ impl<'s> Intake<'s> {
         Error::TooMuch { from: from.to_owned(), id: self.wanted.tree.object(), what }
     }
 
-    /// Stores what was taken in, complete or not.
+    /// Stores what was taken in, complete or not, and gives the packs it is in.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn finish(self) -> Result<Option<PackId>, Error> {
-        Ok(self.transaction.commit()?)
+    pub fn finish(self) -> Result<Vec<PackId>, Error> {
+        let mut packs = self.done.packs;
+        packs.extend(self.transaction.commit()?);
+        Ok(packs)
     }
 }
 

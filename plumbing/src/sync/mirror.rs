@@ -97,9 +97,12 @@ impl Mirror {
         Ok(packs)
     }
 
-    /// In which frames the objects `ids` lie, by pack; indexes are read until all are found.
-    fn locate(&self, tree: TreeId, ids: &[ObjectId]) -> Result<BTreeMap<PackId, BTreeSet<usize>>, Error> {
-        let mut left: BTreeSet<ObjectId> = ids.iter().copied().collect();
+    /// In which frames the objects `left` lie, by pack; indexes are read until all are found.
+    fn locate(
+        &self,
+        tree: TreeId,
+        mut left: Vec<ObjectId>,
+    ) -> Result<BTreeMap<PackId, BTreeSet<usize>>, Error> {
         let mut frames: BTreeMap<PackId, BTreeSet<usize>> = BTreeMap::new();
         for pack in self.packs_for(tree)? {
             if left.is_empty() {
@@ -192,18 +195,15 @@ impl Mirror {
         })
     }
 
-    /// Brings the frames that hold `ids`; false if none of them is here.
+    /// Brings the frames that hold `ids`, as far as they are here.
     fn bring_objects(
         &self,
         intake: &mut Intake<'_>,
-        ids: &[ObjectId],
+        ids: Vec<ObjectId>,
         progress: &dyn Progress,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let frames = self.locate(intake.tree(), ids)?;
-        for (pack, frames) in &frames {
-            self.bring_frames(intake, *pack, frames, progress)?;
-        }
-        Ok(!frames.is_empty())
+        frames.iter().try_for_each(|(pack, frames)| self.bring_frames(intake, *pack, frames, progress))
     }
 }
 
@@ -296,15 +296,13 @@ impl Mirror {
     fn bring_missing(&self, intake: &mut Intake<'_>, progress: &dyn Progress) -> Result<(), Error> {
         while !intake.has_structure() {
             let before = intake.missing_structure();
-            self.bring_objects(intake, &before, progress)?;
+            self.bring_objects(intake, before.clone(), progress)?;
             if before.iter().all(|id| intake.is_missing(id)) {
                 return Ok(()); // it is not here: the caller tells what is missing
             }
         }
-        let chunks: Vec<ObjectId> =
-            intake.missing_chunks()?.iter().map(|(_, piece)| piece.0.object()).collect();
-        self.bring_objects(intake, &chunks, progress)?;
-        if let Some(id) = chunks.iter().find(|id| intake.is_missing(id)) {
+        self.bring_objects(intake, intake.missing_chunks().collect(), progress)?;
+        if let Some(id) = intake.missing_chunks().next() {
             tracing::debug!(%id, source = self.name(), "not in any listed pack");
         }
         Ok(())

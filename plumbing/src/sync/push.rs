@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::send::{Offer, broken};
 use super::serve::{PushPolicy, Taken};
 use super::{Error, Source, Wanted};
-use objects::id::TreeId;
+use objects::id::{PackId, TreeId};
 use objects::repository::Repository;
 use objects::signed::Envelope;
 use objects::store::pack::writer::Options;
@@ -109,8 +109,9 @@ fn receive_trees(
                 _ => return Err(malformed(from, "a tree is frames")),
             }
         }
-        if let Some(pack) = intake.finish()? {
-            repository.write_pack_list(&[(pack, tree)], None)?;
+        let made_for: Vec<(PackId, TreeId)> = intake.finish()?.into_iter().map(|pack| (pack, tree)).collect();
+        if !made_for.is_empty() {
+            repository.write_pack_list(&made_for, None)?;
         }
     }
     Ok(())

@@ -10,14 +10,14 @@ use super::Error;
 use super::message;
 use objects::blob::Piece;
 use objects::delta::{self, Segment};
-use objects::id::{ObjectId, TreeId};
+use objects::id::{ObjectId, PackId, TreeId};
 use objects::limits::FRAME_BYTES;
 use objects::object::{Error as ObjectError, Find, Kind};
 use objects::parallel;
 use objects::store::Store;
 use objects::store::pack::table::{Base, Frame};
 use objects::store::pack::{Pack, frame, gather, open_frame, writer};
-use objects::walk::{self, Closure};
+use objects::walk::{self, Closure, Seen};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
@@ -47,6 +47,22 @@ enum Part {
     Made(Vec<ObjectId>, Vec<Base>),
 }
 
+/// A stored frame, and which of its objects are to be sent.
+struct Needed {
+    pack: Arc<Pack>,
+    number: usize,
+    objects: HashSet<u32>,
+}
+
+impl Needed {
+    /// True if it may go as it is: all of it is to be sent, and it is no longer than frames are to be.
+    fn is_whole(&self, frame_bytes: u64) -> bool {
+        let row = &self.pack.table().frames()[self.number];
+        let fits = frame_bytes == FRAME_BYTES as u64 || u64::from(row.raw) <= frame_bytes;
+        fits && row.base.is_empty() && self.objects.len() == row.lengths.len()
+    }
+}
+
 impl Offer<'_> {
     /// Sends all that the receiver lacks.
     ///
@@ -54,17 +70,18 @@ impl Offer<'_> {
     /// Those of the store and the writer.
     pub fn send(&self, out: &mut dyn Write) -> Result<(), Error> {
         let haves = self.known_haves();
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         let mut old = Closure::default();
         for tree in &haves {
             old.structure.extend(walk::closure(self.store, *tree, &mut seen)?.structure);
         }
         let new = walk::closure(self.store, self.tree, &mut seen)?;
+        drop(seen);
         message::write(out, &message::Answer::Tree(self.tree)).map_err(broken)?;
         let structure: Vec<ObjectId> = new.structure.iter().map(|(_, id)| *id).collect();
         let base = if self.deltas { self.structure_base(&old)? } else { Vec::new() };
         self.send_parts(self.structure_parts(&structure, &base)?, out)?;
-        self.send_chunks(&new.chunks, &haves, FRAME_BYTES as u64, out)
+        self.send_chunks(new.chunks, &haves, FRAME_BYTES as u64, out)
     }
 
     /// Sends the chunks with the numbers in `ranges` (first and count), in frames of about `frame_bytes`.
@@ -77,7 +94,7 @@ impl Offer<'_> {
         frame_bytes: u64,
         out: &mut dyn Write,
     ) -> Result<(), Error> {
-        let chunks = walk::closure(self.store, self.tree, &mut HashSet::new())?.chunks;
+        let chunks = walk::closure(self.store, self.tree, &mut Seen::default())?.chunks;
         let mut chosen = Vec::new();
         let mut next = 0;
         for (first, count) in ranges {
@@ -87,18 +104,18 @@ impl Offer<'_> {
             chosen.extend_from_slice(&chunks[first..end]);
             next = end;
         }
-        self.send_chunks(&chosen, &self.known_haves(), frame_bytes.clamp(1, FRAME_BYTES as u64), out)
+        self.send_chunks(chosen, &self.known_haves(), frame_bytes.clamp(1, FRAME_BYTES as u64), out)
     }
 
     fn known_haves(&self) -> Vec<TreeId> {
         let mut distinct = BTreeSet::new();
-        let whole = |tree: &&TreeId| walk::closure(self.store, **tree, &mut HashSet::new()).is_ok();
+        let whole = |tree: &&TreeId| walk::mark(self.store, **tree, &mut Seen::default()).is_ok();
         self.haves.iter().filter(|tree| distinct.insert(**tree)).filter(whole).copied().collect()
     }
 
     fn structure_base(&self, old: &Closure) -> Result<Vec<Base>, Error> {
-        let mut still = HashSet::new();
-        walk::closure(self.store, self.tree, &mut still)?;
+        let mut still = Seen::default();
+        walk::mark(self.store, self.tree, &mut still)?;
         Ok(delta::structure_base(self.store, old, &still)?)
     }
 
@@ -123,15 +140,15 @@ impl Offer<'_> {
 
     fn send_chunks(
         &self,
-        chunks: &[Piece],
+        chunks: Vec<Piece>,
         haves: &[TreeId],
         frame_bytes: u64,
         out: &mut dyn Write,
     ) -> Result<(), Error> {
         let mut parts = Vec::new();
-        let mut plain = chunks.to_vec();
+        let mut plain = chunks;
         if self.deltas && !haves.is_empty() {
-            let needed = chunks.iter().map(|chunk| chunk.0.object()).collect();
+            let needed = plain.iter().map(|chunk| chunk.0.object()).collect();
             let plan = delta::plan(self.store, self.tree, haves, &needed)?;
             plain = plan.plain;
             parts.extend(plan.deltas.into_iter().map(made));
@@ -142,37 +159,29 @@ impl Offer<'_> {
 
     /// Whole stored frames where all of one is wanted, the rest packed together.
     fn plain_parts(&self, chunks: &[Piece], frame_bytes: u64) -> Result<Vec<Part>, Error> {
-        let mut frames: HashMap<(ObjectId, usize), (Arc<Pack>, HashSet<u32>)> = HashMap::new();
-        let mut order = Vec::new();
-        let mut places = Vec::with_capacity(chunks.len());
-        for (chunk, len) in chunks {
-            let (pack, number) = self.locate(chunk.object())?;
-            let key = (pack.id().object(), pack.table().place(number).frame);
-            places.push((key, chunk.object(), *len));
-            let frame = frames.entry(key).or_insert_with(|| {
-                order.push(key);
-                (pack, HashSet::new())
-            });
-            frame.1.insert(number);
+        let mut numbers: HashMap<(PackId, usize), usize> = HashMap::new();
+        let mut frames: Vec<Needed> = Vec::new();
+        let mut places: Vec<usize> = Vec::with_capacity(chunks.len());
+        for (chunk, _) in chunks {
+            let (pack, object) = self.locate(chunk.object())?;
+            let number = pack.table().place(object).frame;
+            let at = *numbers.entry((pack.id(), number)).or_insert(frames.len());
+            if at == frames.len() {
+                frames.push(Needed { pack, number, objects: HashSet::new() });
+            }
+            frames[at].objects.insert(object);
+            places.push(at);
         }
-        let is_whole = |key: &(ObjectId, usize)| {
-            let (pack, wanted) = &frames[key];
-            let row = &pack.table().frames()[key.1];
-            let fits = frame_bytes == FRAME_BYTES as u64 || u64::from(row.raw) <= frame_bytes;
-            fits && row.base.is_empty() && wanted.len() == row.lengths.len()
-        };
-        let mut parts: Vec<Part> = order
-            .iter()
-            .filter(|key| is_whole(key))
-            .map(|key| Part::Stored(frames[key].0.clone(), key.1))
-            .collect();
+        let whole: Vec<bool> = frames.iter().map(|frame| frame.is_whole(frame_bytes)).collect();
+        let stored = frames.into_iter().zip(&whole).filter(|(_, whole)| **whole);
+        let mut parts: Vec<Part> = stored.map(|(frame, _)| Part::Stored(frame.pack, frame.number)).collect();
         let (mut open, mut bytes) = (Vec::new(), 0);
-        for (_, id, len) in places.iter().filter(|(key, ..)| !is_whole(key)) {
+        for (_, (chunk, len)) in places.into_iter().zip(chunks).filter(|(at, _)| !whole[*at]) {
             if bytes + len > frame_bytes && !open.is_empty() {
                 parts.push(Part::Made(std::mem::take(&mut open), Vec::new()));
                 bytes = 0;
             }
-            open.push(*id);
+            open.push(chunk.object());
             bytes += len;
         }
         if !open.is_empty() {

@@ -4,6 +4,7 @@
 
 mod fuzz;
 mod gather;
+mod intake;
 mod resolve;
 mod transport;
 mod trust;

@@ -8,12 +8,11 @@ use super::error::Error;
 use super::generation::Installed;
 use super::layout::Cid;
 use objects::disk::{self, Context};
-use objects::id::ObjectId;
-use objects::object::{Error as ObjectError, Find};
+use objects::id::{ObjectId, TreeId};
+use objects::object::Find;
 use objects::tree::{Entry, Mode};
 use objects::{parallel, walk};
 use serde::Serialize;
-use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -40,6 +39,9 @@ pub enum Fault {
     Extra,
 }
 
+/// So many paths are held at once, for the threads to share.
+const EXPECTED_MAX: usize = 32 << 10;
+
 /// Bits of a mode that let somebody execute.
 const EXEC: u32 = 0o111;
 
@@ -59,41 +61,59 @@ impl Environment {
         if !root.is_dir() {
             return Err(Error::ContentGone { name: installed.name.clone(), path: root });
         }
+        let mut differences = extra(&root, installed.tree, find)?;
         let mut expected = Vec::new();
-        walk::visit::<ObjectError>(find, installed.tree, installed.files, &mut |path, entry| {
+        walk::visit::<Error>(find, installed.tree, installed.files, &mut |path, entry| {
             expected.push((path.to_owned(), entry.clone()));
+            if expected.len() == EXPECTED_MAX {
+                differences.extend(compare(&root, std::mem::take(&mut expected), find)?);
+            }
             Ok(())
         })?;
-        let mut differences = extra(&root, &expected)?;
-        let work = |(path, entry): &(String, Entry)| {
-            fault(&root.join(path), entry, find)
-                .map(|fault| fault.map(|fault| Difference { path: path.clone(), fault }))
-        };
-        parallel::ordered(parallel::default_jobs(), expected.iter(), work, |found| {
-            differences.extend(found?);
-            Ok::<(), Error>(())
-        })?;
+        differences.extend(compare(&root, expected, find)?);
         differences.sort();
         Ok(differences)
     }
 }
 
-/// What is in the folder and not among the paths expected.
-fn extra(root: &Path, expected: &[(String, Entry)]) -> Result<Vec<Difference>, disk::Error> {
-    let known: HashSet<&str> = expected.iter().map(|(path, _)| path.as_str()).collect();
+/// What is in the folder and not in the tree.
+fn extra(root: &Path, tree: TreeId, find: &dyn Find) -> Result<Vec<Difference>, Error> {
     let mut found = Vec::new();
-    let mut folders = vec![String::new()];
-    while let Some(folder) = folders.pop() {
+    let mut folders = vec![(String::new(), Some(tree))];
+    while let Some((folder, tree)) = folders.pop() {
+        let entries = tree.map_or(Ok(Vec::new()), |tree| walk::entries(find, tree))?;
         for name in disk::list(&root.join(&folder))? {
+            let known = entries.binary_search_by(|entry| entry.name.as_str().cmp(&name));
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if !known.contains(path.as_str()) {
+            let Ok(at) = known else {
                 found.push(Difference { path, fault: Fault::Extra });
-            } else if root.join(&path).symlink_metadata().is_ok_and(|found| found.is_dir()) {
-                folders.push(path);
+                continue;
+            };
+            if root.join(&path).symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                let entry = &entries[at];
+                folders.push((path, (entry.mode == Mode::Dir).then(|| TreeId::new(entry.id))));
             }
         }
     }
     Ok(found)
+}
+
+/// Which of the paths expected are not as they are to be.
+fn compare(
+    root: &Path,
+    expected: Vec<(String, Entry)>,
+    find: &(dyn Find + Sync),
+) -> Result<Vec<Difference>, Error> {
+    let mut differences = Vec::new();
+    let work = |(path, entry): (String, Entry)| {
+        let fault = fault(&root.join(&path), &entry, find)?;
+        Ok(fault.map(|fault| Difference { path, fault }))
+    };
+    parallel::ordered(parallel::default_jobs(), expected.into_iter(), work, |found: Result<_, Error>| {
+        differences.extend(found?);
+        Ok::<(), Error>(())
+    })?;
+    Ok(differences)
 }
 
 fn fault(path: &Path, entry: &Entry, find: &dyn Find) -> Result<Option<Fault>, Error> {

@@ -10,7 +10,7 @@ use crate::object::Error;
 use crate::testing::Loose;
 use crate::tree::{self, Tree};
 use crate::walk;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// A tree: one spelling; its entries build the same tree again.
 pub fn tree(data: &[u8]) -> bool {
@@ -58,7 +58,7 @@ const FILES_MAX: u64 = 2_000;
 pub fn closure(data: &[u8]) -> bool {
     let (objects, last) = Loose::read(data);
     let Some(root) = last.map(TreeId::new) else { return false };
-    let listed = walk::closure(&objects, root, &mut HashSet::new());
+    let listed = walk::closure(&objects, root, &mut walk::Seen::default());
     let _ = walk::check_links(&objects, root, FILES_MAX);
     let _ = walk::entry_at(&objects, root, "a/b");
     let (mut below, mut whole) = (0u64, true);
