@@ -196,7 +196,10 @@ impl<'a> Log<'a> {
             name: self.head_ref(),
             previous: from.map_or(PreviousValue::Absent, PreviousValue::At),
             new: Some(new),
-            message: format!("{}: entry {seq}", self.entries.last().map_or("publish", |(_, entry)| verb(entry))),
+            message: format!(
+                "{}: entry {seq}",
+                self.entries.last().map_or("publish", |(_, entry)| verb(entry))
+            ),
         };
         Ok(self.repository.refs().edit(&[edit], self.session.now())?)
     }

@@ -264,7 +264,11 @@ impl Taking<'_> {
                 }
             }
         }
-        judge.take_warnings().iter().chain(&of_carried.take_warnings()).for_each(|warning| self.reporter.warn(warning));
+        judge
+            .take_warnings()
+            .iter()
+            .chain(&of_carried.take_warnings())
+            .for_each(|warning| self.reporter.warn(warning));
         match refusal.filter(|_| chosen.is_empty()) {
             Some(error) => Err(error),
             None => Ok(chosen),

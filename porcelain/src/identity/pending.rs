@@ -283,8 +283,9 @@ pub(super) fn entry(
         Some(waiting) => {
             let file = waiting.file.display();
             let what = format!("entry {} of {} waits for {}", entry.seq, entry.name, missing(&waiting.needs));
-            let hint =
-                format!("`pkg sign {file}` where other keys are, `pkg id apply` it here, then repeat the command");
+            let hint = format!(
+                "`pkg sign {file}` where other keys are, `pkg id apply` it here, then repeat the command"
+            );
             Err(Error::Refused { code: "E-SIG", what, hint })
         }
     }
