@@ -3,8 +3,9 @@
 use crate::delegate::{ada_and_ci, grant, publish_for};
 use crate::distribute::{hex, id_of};
 use crate::fixture::hello;
-use crate::sandbox::{Person, World, text};
-use crate::stage::Stage;
+use crate::identity_team::{Team, team};
+use crate::sandbox::{Person, Run, World, long, text};
+use crate::stage::{Stage, strace};
 use objects::claim::{Index as Head, Mark};
 use objects::release::{Action, Entry};
 use objects::repository::Repository;
@@ -67,6 +68,9 @@ fn a_withdrawn_version_stays_where_it_is_locked_and_nobody_new_gets_it() {
     assert_eq!(list["carried"][0]["yanked"][0][1], "it burns", "{list}");
     assert_eq!(list["carried"][0]["newest"], "1.0.0", "{list}");
 
+    ada.ok(["bundle", "create", "hello.bundle", "hello#1.1.0", "--repo", "ada.repo"]);
+    let may = world.user("may").clone_of("hello.bundle", "may.env");
+    may.no(["add", "hello#1.1.0"], "E-POLICY");
     for (n, source) in ["ada.repo", "share"].into_iter().enumerate() {
         let eve = world.user(&format!("eve-{n}")).clone_of(source, &format!("eve-{n}.env"));
         let refused = eve.no(["add", "hello#1.1.0"], "E-POLICY");
@@ -200,4 +204,48 @@ fn a_killed_yank_is_absent_or_whole() {
             stage.work().no(["add", "hello#1.0.0"], "E-POLICY");
         }
     });
+}
+
+/// Of a team of whom two have to sign, a withdrawal waits for the second, and is signed once.
+#[test]
+fn a_withdrawal_waits_for_the_second_signature() {
+    let world = World::new();
+    let Team { ada, bob, .. } = team(&world, &[]);
+    ada.ok(["init", "--bare", "acme.repo"]);
+    hello(&world.path("hello"), "1.0.0");
+    let publish = ["publish", "hello", "--to", "acme.repo", "--as", "acme"];
+    let yank = ["yank", "hello#1.0.0", "--repo", "acme.repo", "--reason", "it burns"];
+    for command in [&publish[..], &yank[..]] {
+        let waits = ada.no(command.iter().copied(), "E-SIG");
+        let file = waits.hints[0].split(['`', ' ']).find(|word| word.ends_with(".pending")).unwrap();
+        let said = bob.ok(["sign", file, "--yes"]);
+        assert!(command[0] == "publish" || said.contains("withdraws hello 1.0.0: it burns"), "{said}");
+        ada.ok(["id", "apply", file]);
+        ada.ok(command);
+    }
+    let repo = world.path("acme.repo");
+    assert_eq!((marked(&repo, "hello", "1.0.0").as_deref(), withdrawals(&repo)), (Some("it burns"), 1));
+    ada.is_whole(&repo);
+}
+
+/// REL-042, REL-043: a collection that comes first after a killed withdrawal keeps what was signed.
+#[test]
+fn a_gc_after_a_killed_yank_keeps_what_was_signed() {
+    let stage = Stage::set(|stage| stage.source_at(&stage.stage.join("newer"), "1.1.0"));
+    let yank = ["--jobs", "1", "yank", "hello#1.0.0", "--repo", "repo", "--reason", "it burns"];
+    let Some(points) = stage.points(&stage.ada, "fdatasync,rename", &yank) else { return };
+    let stride = if long() { 1 } else { (points.len() / 8).max(1) };
+    for (call, n) in points.iter().step_by(stride) {
+        stage.restore();
+        let inject = format!("inject={call}:signal=KILL:when={n}");
+        Run::of(strace(&stage.ada, &["-e", &format!("trace={call}"), "-e", &inject], &yank));
+        let place = format!("yank killed at {call} {n}, then gc");
+        stage.ada.ok(["gc", "--grace", "0s", "--repo", "repo"]);
+        let newer = stage.ada.run(["publish", "newer", "--to", "repo"]);
+        assert_eq!(newer.code, Some(0), "{place}: {newer:?}");
+        stage.ada.ok(yank);
+        assert_eq!(withdrawals(&stage.repo()), 1, "{place}");
+        assert_eq!(marked(&stage.repo(), "hello", "1.0.0").as_deref(), Some("it burns"), "{place}");
+        stage.ada.is_whole(&stage.repo());
+    }
 }
