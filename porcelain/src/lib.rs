@@ -44,6 +44,7 @@ pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod trust;
+pub mod withdraw;
 
 pub use error::Error;
 pub use plumbing::trust::Freshness;

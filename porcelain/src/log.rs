@@ -196,9 +196,22 @@ impl<'a> Log<'a> {
             name: self.head_ref(),
             previous: from.map_or(PreviousValue::Absent, PreviousValue::At),
             new: Some(new),
-            message: format!("publish: entry {seq}"),
+            message: format!(
+                "{}: entry {seq}",
+                self.entries.last().map_or("publish", |(_, entry)| verb(entry))
+            ),
         };
         Ok(self.repository.refs().edit(&[edit], self.session.now())?)
+    }
+}
+
+/// What the reflog calls an entry.
+fn verb(entry: &Entry) -> &'static str {
+    match entry.action {
+        Action::Release(_) => "publish",
+        Action::Yank { .. } => "yank",
+        Action::Unyank { .. } => "unyank",
+        Action::Transfer { .. } => "transfer",
     }
 }
 

@@ -171,7 +171,7 @@ fn may_publish<'a>(
     Ok((log, listing, grants))
 }
 
-fn no_repository(error: objects::repository::Error, path: &Path) -> Error {
+pub(crate) fn no_repository(error: objects::repository::Error, path: &Path) -> Error {
     match error {
         objects::repository::Error::None { .. } => Error::not_found(
             format!("a repository in {}", path.display()),

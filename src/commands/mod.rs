@@ -16,6 +16,7 @@ mod serve;
 mod sign;
 mod similar;
 mod trust;
+mod withdraw;
 
 use crate::ui;
 use crate::ui::progress::Screen;
@@ -85,6 +86,8 @@ enum Command {
     Clone(clone::Clone),
     Publish(publish::Publish),
     Push(push::Push),
+    Yank(withdraw::Yank),
+    Unyank(withdraw::Unyank),
     #[command(subcommand)]
     Repo(repo::Repo),
     #[cfg(feature = "net")]
@@ -209,6 +212,8 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::Clone(args) => args.run(context),
         Command::Publish(args) => args.run(context),
         Command::Push(args) => args.run(context),
+        Command::Yank(args) => args.run(context),
+        Command::Unyank(args) => args.run(context),
         Command::Repo(args) => args.run(context),
         #[cfg(feature = "net")]
         Command::Serve(args) => args.run(context),

@@ -137,8 +137,10 @@ fn show_package(package: &Package) {
         ui::count(package.versions as u64, "version"),
         package.owner.nick()
     ));
-    for (version, reason) in &package.forbidden {
-        ui::line(format!("  {version} is forbidden: {}", objects::name::printable(reason)));
+    for (word, marked) in [("forbidden", &package.forbidden), ("yanked", &package.yanked)] {
+        for (version, reason) in marked {
+            ui::line(format!("  {version} is {word}: {}", objects::name::printable(reason)));
+        }
     }
 }
 

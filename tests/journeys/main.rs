@@ -44,3 +44,4 @@ mod trust;
 mod trust_sources;
 mod trust_words;
 mod web;
+mod withdraw;

@@ -202,6 +202,7 @@ impl Error {
     /// The code that `--json` shows.
     pub fn code(&self) -> &'static str {
         match self {
+            Error::NoSolution(explanation) if explanation.is_marked => "E-POLICY",
             Error::NoSolution(_) => "E-CONFLICT",
             Error::UnknownPackage { .. } | Error::NoMatching { .. } => "E-NOTFOUND",
             Error::GaveUp { .. } => "E-LIMIT",

@@ -35,6 +35,8 @@ pub struct Explanation {
     pub lines: Vec<String>,
     /// What to try, most promising first.
     pub hints: Vec<String>,
+    /// True if what the request asks for is there, and a mark alone forbids it.
+    pub is_marked: bool,
 }
 
 impl fmt::Display for Explanation {
@@ -55,7 +57,13 @@ pub(super) fn explain(catalogue: &Catalogue, facts: Vec<Fact>) -> Explanation {
         lines.push(format!("and {} more such statements", statements.len() - LINES_MAX));
     }
     lines.extend(conclusion(catalogue, &statements));
-    Explanation { lines, hints: hint::hints(catalogue, &statements) }
+    Explanation { lines, hints: hint::hints(catalogue, &statements), is_marked: is_marked(&statements) }
+}
+
+fn is_marked(statements: &[Statement]) -> bool {
+    let (asked, marked): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.subject.is_none());
+    let is_mark = |one: &&Statement| matches!(one.said, Said::Unusable(Unusable::Marked(_)));
+    asked.len() == 1 && !marked.is_empty() && marked.iter().all(is_mark)
 }
 
 /// The versions there are, in words.

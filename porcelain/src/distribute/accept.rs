@@ -32,7 +32,7 @@ use objects::spec::{PackageSpec, Select};
 use objects::version::{Prereleases, Version};
 use plumbing::index::Index;
 use plumbing::sync::{self, Source, Wanted};
-use plumbing::trust::{Judge, Places, Statements};
+use plumbing::trust::{Judge, Places, Policy, Statements};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -108,7 +108,7 @@ pub fn accept(session: &Session, request: &Request, reporter: &dyn Reporter) -> 
 }
 
 /// Who signs the index of `repository`: the one named, or its owner if that is one of the user's.
-pub(super) fn pen<'a>(
+pub(crate) fn pen<'a>(
     session: &'a Session,
     repository: &Repository,
     name: Option<&str>,
@@ -150,7 +150,7 @@ fn drop_older(repository: &Repository, taken: &Held) -> Result<(), Error> {
 }
 
 /// True if `spec` means a version. A bare name means all of them.
-pub(super) fn means(spec: &PackageSpec, owner: IdentityId, name: &PackageName, row: &VersionRow) -> bool {
+pub(crate) fn means(spec: &PackageSpec, owner: IdentityId, name: &PackageName, row: &VersionRow) -> bool {
     let release = &row.release;
     let is_owner = spec.owner.as_ref().is_none_or(|prefix| prefix.matches(&owner.object()));
     let is_channel = spec.channel.as_ref().is_none_or(|channel| *channel == release.channel);
@@ -231,15 +231,25 @@ impl Taking<'_> {
         lookup: &Lookup<'_>,
     ) -> Result<Vec<Chosen<'r>>, Error> {
         let origin = self.remote.shown();
-        let judge = Judge::new(self.session.state()?, self.session.policy(), self.session.now())?;
+        let lenient = Policy { allow_yanked: true, ..self.session.policy().clone() };
+        let (state, now) = (self.session.state()?, self.session.now());
+        let judge = Judge::new(state, self.session.policy(), now)?;
+        let of_carried = Judge::new(state, &lenient, now)?;
+        let listing = Listing::open(self.session, self.repository, self.pen)?;
         let (mut chosen, mut refusal) = (Vec::new(), None);
         for record in records {
+            let carried = listing.record(&record.name)?;
+            let is_carried = |row: &VersionRow| {
+                carried.iter().flat_map(|carried| &carried.versions).any(|known| known.entry == row.entry)
+            };
             for row in &record.versions {
                 let asked = specs.iter().any(|spec| means(spec, record.owner, &record.name, row));
                 if !asked && !specs.is_empty() {
                     continue;
                 }
-                match self.judge_one(&judge, record, row, lookup, &origin) {
+                // Of what is carried already, a withdrawal is taken over.
+                let judge = if is_carried(row) { &of_carried } else { &judge };
+                match self.judge_one(judge, record, row, lookup, &origin) {
                     Ok(logs) => chosen.push(Chosen { record, row, logs }),
                     Err(error) if asked => return Err(error),
                     Err(error) => {
@@ -254,7 +264,11 @@ impl Taking<'_> {
                 }
             }
         }
-        judge.take_warnings().iter().for_each(|warning| self.reporter.warn(warning));
+        judge
+            .take_warnings()
+            .iter()
+            .chain(&of_carried.take_warnings())
+            .for_each(|warning| self.reporter.warn(warning));
         match refusal.filter(|_| chosen.is_empty()) {
             Some(error) => Err(error),
             None => Ok(chosen),

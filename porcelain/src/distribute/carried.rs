@@ -33,6 +33,8 @@ pub struct Package {
     pub newest: Option<Version>,
     /// The versions that are forbidden here, with the reason.
     pub forbidden: Vec<(Version, String)>,
+    /// The versions that were withdrawn, with the reason.
+    pub yanked: Vec<(Version, String)>,
 }
 
 /// A push that waits, with what it offers.
@@ -86,17 +88,22 @@ fn records(repository: &Repository) -> Result<Vec<PackageRecord>, Error> {
 fn package(record: &PackageRecord) -> Package {
     let unmarked = record.versions.iter().rev().find(|row| row.mark.is_none());
     let newest = unmarked.or(record.versions.last()).map(|row| row.release.version.clone());
-    let forbidden = record.versions.iter().filter_map(|row| match &row.mark {
-        Some(Mark::Forbidden { reason }) => Some((row.release.version.clone(), reason.clone())),
-        _ => None,
-    });
+    let (mut forbidden, mut yanked) = (Vec::new(), Vec::new());
+    for row in &record.versions {
+        match &row.mark {
+            Some(Mark::Forbidden { reason }) => forbidden.push((row.release.version.clone(), reason.clone())),
+            Some(Mark::Yanked { reason }) => yanked.push((row.release.version.clone(), reason.clone())),
+            _ => {}
+        }
+    }
     Package {
         name: record.name.clone(),
         owner: record.owner,
         signers: record.logs.iter().map(|row| row.signer).collect(),
         versions: record.versions.len(),
         newest,
-        forbidden: forbidden.collect(),
+        forbidden,
+        yanked,
     }
 }
 

@@ -5,6 +5,7 @@
 //! Leaves to others: whether what is listed may be believed ([`super::accept`]).
 
 use super::authority;
+use super::marks::Withdrawals;
 use crate::error::Error;
 use crate::identity;
 use crate::ledger::{self, Head, Ledger};
@@ -345,6 +346,9 @@ impl<'a> Listing<'a> {
     /// If the key is locked or the disk refuses.
     pub fn publish(mut self, packs: &[(PackId, TreeId)]) -> Result<(u64, u64), Error> {
         identity::keep_chain(self.repository, self.pen.chain(), self.session)?;
+        for record in self.changed.values_mut() {
+            Withdrawals::read(self.session, self.repository, record)?.mark(record);
+        }
         let changes = self.changes()?;
         self.repository.refs().edit(&std::mem::take(&mut self.edits), self.session.now())?;
         let store = self.repository.store();

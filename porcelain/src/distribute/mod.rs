@@ -16,6 +16,7 @@ pub mod authority;
 pub mod carried;
 pub mod incoming;
 pub mod listing;
+pub mod marks;
 pub mod owners;
 pub mod settings;
 pub mod strangers;

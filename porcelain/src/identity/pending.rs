@@ -283,8 +283,9 @@ pub(super) fn entry(
         Some(waiting) => {
             let file = waiting.file.display();
             let what = format!("entry {} of {} waits for {}", entry.seq, entry.name, missing(&waiting.needs));
-            let hint =
-                format!("`pkg sign {file}` where other keys are, `pkg id apply` it here, then publish again");
+            let hint = format!(
+                "`pkg sign {file}` where other keys are, `pkg id apply` it here, then repeat the command"
+            );
             Err(Error::Refused { code: "E-SIG", what, hint })
         }
     }
@@ -441,7 +442,10 @@ fn apply_one(session: &Session, path: &Path, envelope: Envelope) -> Result<Signi
     let before = granting::admins(session, subject.identity)?;
     take(session, &mut ring, &subject)?;
     let then = match &subject.content {
-        Content::Entry(_) => Some("publish the same content again: it uses this entry".to_owned()),
+        Content::Entry(entry) => Some(match entry.release() {
+            Some(_) => "publish the same content again: it uses this entry".to_owned(),
+            None => "repeat the command that made it: it uses this entry".to_owned(),
+        }),
         _ if before.is_some() && before != granting::admins(session, subject.identity)? => Some(
             "the role admin changed: one of you signs the grants anew, `pkg id grants --renew`".to_owned(),
         ),
