@@ -16,6 +16,7 @@ use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known, Pick};
 use crate::heads::Asked;
 use crate::locked::{self, Case};
+use crate::lookalikes::{self, Lookalike};
 use crate::maintain;
 use crate::owners::{self, Changed};
 use crate::remote::{BytesFrom, Remote};
@@ -158,6 +159,8 @@ pub struct Options {
     pub prereleases: bool,
     /// True to follow names whose owner is another one now: a person's word.
     pub accept_identity: bool,
+    /// True to use names for the first time that look like known ones: a person's word.
+    pub accept_similar: bool,
     /// True to refuse withdrawn versions even if the lockfile keeps them.
     pub deny_yanked: bool,
     /// The words of the command, for the history.
@@ -203,6 +206,9 @@ pub struct Plan {
     /// Owners and signers that are others now, and are accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<Changed>,
+    /// New names that look like known ones, and are not accepted yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub similar: Vec<Lookalike>,
     #[serde(skip)]
     remotes: Vec<Remote>,
     #[serde(skip)]
@@ -234,6 +240,11 @@ impl Plan {
     /// True if carrying it out would change nothing at all.
     pub fn is_noop(&self) -> bool {
         self.changes().next().is_none() && !self.edits
+    }
+
+    /// Takes a person's word that the new names are the ones meant, whatever they look like.
+    pub fn accept_similar(&mut self) {
+        self.similar.clear();
     }
 
     /// Bytes on disk of what is to be installed.
@@ -278,6 +289,10 @@ pub fn plan(
     if let Some(changed) = accepts.first().filter(|_| !options.accept_identity) {
         return Err(changed.refusal(&origin));
     }
+    let similar = match options.accept_similar {
+        true => Vec::new(),
+        false => lookalikes::among(session, lock.as_ref(), &chosen)?,
+    };
     let current = environment.current()?;
     let actions = actions(session, &current.packages, &chosen)?;
     let sources = remotes.iter().map(Remote::shown).collect();
@@ -294,6 +309,7 @@ pub fn plan(
         actions,
         sources,
         accepts,
+        similar,
         remotes,
         known: Some(known),
         chosen,
@@ -613,14 +629,18 @@ pub struct Outcome {
 /// Carries a plan out.
 ///
 /// # Errors
-/// If a release is not to be believed or cannot be had: the environment stays as it was, what was
-/// fetched is kept. If somebody else changed the environment meanwhile.
+/// `E-POLICY` if a new name looks like a known one and nobody accepted it. If a release is not to be
+/// believed or cannot be had: the environment stays as it was, what was fetched is kept. If somebody
+/// else changed the environment meanwhile.
 pub fn apply(
     session: &Session,
     environment: &Environment,
     plan: Plan,
     reporter: &dyn Reporter,
 ) -> Result<Outcome, Error> {
+    if let Some(similar) = plan.similar.first() {
+        return Err(similar.refusal());
+    }
     let known = plan.known.as_ref().expect("a plan is made from an index");
     let before = environment.current()?;
     let keeps = |row: &VersionRow| before.packages.iter().any(|old| old.entry == row.entry);

@@ -25,6 +25,7 @@ pub mod install;
 mod ledger;
 mod locked;
 mod log;
+mod lookalikes;
 pub mod maintain;
 pub mod manifest;
 pub mod mirror;
