@@ -23,6 +23,7 @@ pub mod identity;
 pub mod inspect;
 pub mod install;
 mod ledger;
+pub mod literally;
 mod locked;
 mod log;
 mod lookalikes;
