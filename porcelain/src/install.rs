@@ -26,10 +26,11 @@ use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
 use objects::id::{IdentityId, Prefix};
 use objects::name::PackageName;
 use objects::spec::{PackageSpec, Select};
+use objects::time::Timestamp;
 use objects::version::{Requirement, Version};
 use plumbing::index::Index;
 use plumbing::resolve::{self, Candidate, Candidates, Chosen, IndexError, Resolution, Wanted};
-use plumbing::trust::Policy;
+use plumbing::trust::{Judge, Policy};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -275,7 +276,13 @@ pub fn plan(
     let kept = locked::lenient(session.policy(), options.deny_yanked || session.config().deny_yanked);
     let case = Case { session, remotes: &remotes, known: &known, policy: &kept, reporter };
     let locked = options.locked.then(|| case.begin(lock.as_ref())).transpose()?;
-    let resolution = resolve(&index, &wanted, lock.as_ref(), verb, options)?;
+    let from = FromIndex {
+        index: &index,
+        lock: lock.as_ref(),
+        now: Judge::new(session.state()?, session.policy(), session.now())?.effective_time(),
+        min_age_seconds: session.policy().min_age_seconds,
+    };
+    let resolution = resolve(&from, &wanted, verb, options)?;
     if named {
         text = write_requirements(environment, verb, &index, &resolution)?;
     }
@@ -495,13 +502,27 @@ fn caret(version: &Version) -> Result<Requirement, Error> {
     Ok(format!("^{}.{}.{}{pre}", semver.major, semver.minor, semver.patch).parse()?)
 }
 
-struct FromIndex<'a>(&'a Index<'a>);
+/// The candidates of an index; what the lockfile has is never too young.
+struct FromIndex<'a> {
+    index: &'a Index<'a>,
+    lock: Option<&'a Lockfile>,
+    now: Timestamp,
+    min_age_seconds: u64,
+}
+
+impl FromIndex<'_> {
+    fn is_young(&self, row: &VersionRow) -> bool {
+        let keeps = |lock: &Lockfile| lock.packages.iter().any(|locked| locked.entry == row.entry);
+        self.now.since(row.listed) < self.min_age_seconds && !self.lock.is_some_and(keeps)
+    }
+}
 
 impl Candidates for FromIndex<'_> {
     fn candidates(&self, name: &PackageName) -> Result<Option<Vec<Candidate>>, IndexError> {
-        let Some(record) = self.0.record(name)? else { return Ok(None) };
+        let Some(record) = self.index.record(name)? else { return Ok(None) };
         let owner = record.owner;
         let candidate = |row: VersionRow| Candidate {
+            young: self.is_young(&row),
             version: row.release.version,
             channel: row.release.channel,
             owner,
@@ -514,9 +535,8 @@ impl Candidates for FromIndex<'_> {
 }
 
 fn resolve(
-    index: &Index<'_>,
+    index: &FromIndex<'_>,
     wanted: &crate::env::Wanted,
-    lock: Option<&Lockfile>,
     verb: &Verb,
     options: &Options,
 ) -> Result<Resolution, Error> {
@@ -530,7 +550,7 @@ fn resolve(
     let begun = Instant::now();
     let too_long = || begun.elapsed() > RESOLVE_TIME_MAX;
     let mut request = resolve::Request::new(wanted.packages.iter().map(root).collect());
-    request.locked = locked(lock, verb);
+    request.locked = locked(index.lock, verb);
     request.default_channel = wanted.environment.channel.clone();
     request.should_cancel = &too_long;
     if options.minimal {
@@ -540,9 +560,9 @@ fn resolve(
         request.prereleases = objects::version::Prereleases::Allowed;
     }
     for name in wanted.packages.keys() {
-        record(index, name)?; // a name that does not exist is told with the name that was meant
+        record(index.index, name)?; // a name that does not exist is told with the name that was meant
     }
-    Ok(resolve::resolve(&request, &FromIndex(index))?)
+    Ok(resolve::resolve(&request, index)?)
 }
 
 /// The versions to keep where they still fit.

@@ -35,6 +35,8 @@ pub struct Explanation {
     pub lines: Vec<String>,
     /// What to try, most promising first.
     pub hints: Vec<String>,
+    /// True if it rests on versions that are too young for the user: their own rule stands in the way.
+    pub young: bool,
 }
 
 impl fmt::Display for Explanation {
@@ -55,7 +57,8 @@ pub(super) fn explain(catalogue: &Catalogue, facts: Vec<Fact>) -> Explanation {
         lines.push(format!("and {} more such statements", statements.len() - LINES_MAX));
     }
     lines.extend(conclusion(catalogue, &statements));
-    Explanation { lines, hints: hint::hints(catalogue, &statements) }
+    let young = statements.iter().any(|one| matches!(one.said, Said::Unusable(Unusable::Young)));
+    Explanation { lines, hints: hint::hints(catalogue, &statements), young }
 }
 
 /// The versions there are, in words.
@@ -121,6 +124,9 @@ fn line(catalogue: &Catalogue, statement: &Statement) -> String {
         }
         Said::Unusable(Unusable::Marked(mark)) => {
             format!("{who} {} {}", number.verb("is", "are"), marked(mark))
+        }
+        Said::Unusable(Unusable::Young) => {
+            format!("{who} {} younger than `min-age` asks for", number.verb("is", "are"))
         }
         Said::Unusable(Unusable::Missing(name)) => {
             format!("{who} {need} {name}, which the index does not have")
