@@ -243,6 +243,16 @@ pub fn pae(media_type: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The id and the envelope of a payload of whatever type, signed by each of `signers`. Nothing is checked:
+/// this makes what others have to refuse.
+pub fn sign_literally(media_type: &str, payload: Vec<u8>, signers: &[&dyn Signer]) -> (StatementId, Vec<u8>) {
+    let message = pae(media_type, &payload);
+    let sign = |signer: &&dyn Signer| SignatureRow(*signer.public().as_bytes(), signer.sign(&message));
+    let rows = signers.iter().map(sign).collect();
+    let row = EnvelopeRow(ENVELOPE.to_owned(), media_type.to_owned(), payload, rows);
+    (StatementId::new(ObjectId::of(&message)), codec::encode(&row))
+}
+
 /// A statement that claims to be a `T`, as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed<T> {

@@ -16,6 +16,7 @@ use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known, Pick};
 use crate::heads::Asked;
 use crate::locked::{self, Case};
+use crate::lookalikes::{self, Lookalike};
 use crate::maintain;
 use crate::owners::{self, Changed};
 use crate::remote::{BytesFrom, Remote};
@@ -25,10 +26,11 @@ use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
 use objects::id::{IdentityId, Prefix};
 use objects::name::PackageName;
 use objects::spec::{PackageSpec, Select};
+use objects::time::Timestamp;
 use objects::version::{Requirement, Version};
 use plumbing::index::Index;
 use plumbing::resolve::{self, Candidate, Candidates, Chosen, IndexError, Resolution, Wanted};
-use plumbing::trust::Policy;
+use plumbing::trust::{Judge, Policy};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -158,6 +160,8 @@ pub struct Options {
     pub prereleases: bool,
     /// True to follow names whose owner is another one now: a person's word.
     pub accept_identity: bool,
+    /// True to use names for the first time that look like known ones: a person's word.
+    pub accept_similar: bool,
     /// True to refuse withdrawn versions even if the lockfile keeps them.
     pub deny_yanked: bool,
     /// The words of the command, for the history.
@@ -203,6 +207,9 @@ pub struct Plan {
     /// Owners and signers that are others now, and are accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<Changed>,
+    /// New names that look like known ones, and are not accepted yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub similar: Vec<Lookalike>,
     #[serde(skip)]
     remotes: Vec<Remote>,
     #[serde(skip)]
@@ -236,6 +243,11 @@ impl Plan {
         self.changes().next().is_none() && !self.edits
     }
 
+    /// Takes a person's word that the new names are the ones meant, whatever they look like.
+    pub fn accept_similar(&mut self) {
+        self.similar.clear();
+    }
+
     /// Bytes on disk of what is to be installed.
     pub fn size(&self) -> u64 {
         self.changes().filter(|action| action.to.is_some()).map(|action| action.size).sum()
@@ -264,7 +276,13 @@ pub fn plan(
     let kept = locked::lenient(session.policy(), options.deny_yanked || session.config().deny_yanked);
     let case = Case { session, remotes: &remotes, known: &known, policy: &kept, reporter };
     let locked = options.locked.then(|| case.begin(lock.as_ref())).transpose()?;
-    let resolution = resolve(&index, &wanted, lock.as_ref(), verb, options)?;
+    let from = FromIndex {
+        index: &index,
+        lock: lock.as_ref(),
+        now: Judge::new(session.state()?, session.policy(), session.now())?.effective_time(),
+        min_age_seconds: session.policy().min_age_seconds,
+    };
+    let resolution = resolve(&from, &wanted, verb, options)?;
     if named {
         text = write_requirements(environment, verb, &index, &resolution)?;
     }
@@ -278,6 +296,10 @@ pub fn plan(
     if let Some(changed) = accepts.first().filter(|_| !options.accept_identity) {
         return Err(changed.refusal(&origin));
     }
+    let similar = match options.accept_similar {
+        true => Vec::new(),
+        false => lookalikes::among(session, lock.as_ref(), &chosen)?,
+    };
     let current = environment.current()?;
     let actions = actions(session, &current.packages, &chosen)?;
     let sources = remotes.iter().map(Remote::shown).collect();
@@ -294,6 +316,7 @@ pub fn plan(
         actions,
         sources,
         accepts,
+        similar,
         remotes,
         known: Some(known),
         chosen,
@@ -479,13 +502,27 @@ fn caret(version: &Version) -> Result<Requirement, Error> {
     Ok(format!("^{}.{}.{}{pre}", semver.major, semver.minor, semver.patch).parse()?)
 }
 
-struct FromIndex<'a>(&'a Index<'a>);
+/// The candidates of an index; what the lockfile has is never too young.
+struct FromIndex<'a> {
+    index: &'a Index<'a>,
+    lock: Option<&'a Lockfile>,
+    now: Timestamp,
+    min_age_seconds: u64,
+}
+
+impl FromIndex<'_> {
+    fn is_young(&self, row: &VersionRow) -> bool {
+        let keeps = |lock: &Lockfile| lock.packages.iter().any(|locked| locked.entry == row.entry);
+        self.now.since(row.listed) < self.min_age_seconds && !self.lock.is_some_and(keeps)
+    }
+}
 
 impl Candidates for FromIndex<'_> {
     fn candidates(&self, name: &PackageName) -> Result<Option<Vec<Candidate>>, IndexError> {
-        let Some(record) = self.0.record(name)? else { return Ok(None) };
+        let Some(record) = self.index.record(name)? else { return Ok(None) };
         let owner = record.owner;
         let candidate = |row: VersionRow| Candidate {
+            young: self.is_young(&row),
             version: row.release.version,
             channel: row.release.channel,
             owner,
@@ -498,9 +535,8 @@ impl Candidates for FromIndex<'_> {
 }
 
 fn resolve(
-    index: &Index<'_>,
+    index: &FromIndex<'_>,
     wanted: &crate::env::Wanted,
-    lock: Option<&Lockfile>,
     verb: &Verb,
     options: &Options,
 ) -> Result<Resolution, Error> {
@@ -514,7 +550,7 @@ fn resolve(
     let begun = Instant::now();
     let too_long = || begun.elapsed() > RESOLVE_TIME_MAX;
     let mut request = resolve::Request::new(wanted.packages.iter().map(root).collect());
-    request.locked = locked(lock, verb);
+    request.locked = locked(index.lock, verb);
     request.default_channel = wanted.environment.channel.clone();
     request.should_cancel = &too_long;
     if options.minimal {
@@ -524,9 +560,9 @@ fn resolve(
         request.prereleases = objects::version::Prereleases::Allowed;
     }
     for name in wanted.packages.keys() {
-        record(index, name)?; // a name that does not exist is told with the name that was meant
+        record(index.index, name)?; // a name that does not exist is told with the name that was meant
     }
-    Ok(resolve::resolve(&request, &FromIndex(index))?)
+    Ok(resolve::resolve(&request, index)?)
 }
 
 /// The versions to keep where they still fit.
@@ -613,14 +649,18 @@ pub struct Outcome {
 /// Carries a plan out.
 ///
 /// # Errors
-/// If a release is not to be believed or cannot be had: the environment stays as it was, what was
-/// fetched is kept. If somebody else changed the environment meanwhile.
+/// `E-POLICY` if a new name looks like a known one and nobody accepted it. If a release is not to be
+/// believed or cannot be had: the environment stays as it was, what was fetched is kept. If somebody
+/// else changed the environment meanwhile.
 pub fn apply(
     session: &Session,
     environment: &Environment,
     plan: Plan,
     reporter: &dyn Reporter,
 ) -> Result<Outcome, Error> {
+    if let Some(similar) = plan.similar.first() {
+        return Err(similar.refusal());
+    }
     let known = plan.known.as_ref().expect("a plan is made from an index");
     let before = environment.current()?;
     let keeps = |row: &VersionRow| before.packages.iter().any(|old| old.entry == row.entry);

@@ -16,6 +16,7 @@ const ROOM: &str = "ledger";
 const STEPS: &[&str] = &[
     "CREATE TABLE ledger_heads (log TEXT PRIMARY KEY, seq INTEGER NOT NULL, entry BLOB NOT NULL, place TEXT NOT NULL) STRICT;
      CREATE TABLE ledger_entries (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "ALTER TABLE ledger_heads ADD COLUMN shown INTEGER NOT NULL DEFAULT 1",
 ];
 
 /// The newest entry that was signed in a log.
@@ -27,6 +28,9 @@ pub struct Head {
     pub entry: StatementId,
     /// The repository it was published to.
     pub place: String,
+    /// False if it is not known to have been seen there: a publication that was cut off may have lost what
+    /// it is about.
+    pub shown: bool,
 }
 
 /// The newest statement of each log that was published to `repository` last. Needs no room on disk.
@@ -85,16 +89,18 @@ impl<'a> Ledger<'a> {
     /// If the database cannot be read.
     pub fn head(&self, log: &str) -> Result<Option<Head>, Error> {
         let found = self.0.read("read", |view| {
-            let mut query = view.prepare("SELECT seq, entry, place FROM ledger_heads WHERE log = ?1")?;
+            let mut query =
+                view.prepare("SELECT seq, entry, place, shown FROM ledger_heads WHERE log = ?1")?;
             let mut rows = query.query([log])?;
             rows.next()?
-                .map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, String>(2)?)))
+                .map(|row| {
+                    let (seq, entry) = (row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, [u8; 32]>(1)?);
+                    let entry = StatementId::new(ObjectId::from_bytes(entry));
+                    Ok(Head { seq, entry, place: row.get(2)?, shown: row.get(3)? })
+                })
                 .transpose()
         })?;
-        Ok(found.map(|(seq, entry, place)| {
-            let entry = StatementId::new(ObjectId::from_bytes(entry));
-            Head { seq: seq.unsigned_abs(), entry, place }
-        }))
+        Ok(found)
     }
 
     /// Notes that an entry was signed, and keeps it.
@@ -102,8 +108,9 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// If the database cannot be written.
     pub fn note(&self, log: &str, head: &Head, envelope: &Envelope) -> Result<(), Error> {
-        let move_head = "INSERT INTO ledger_heads VALUES (?1, ?2, ?3, ?4) \
-                         ON CONFLICT (log) DO UPDATE SET seq = ?2, entry = ?3, place = ?4 WHERE seq < ?2";
+        let move_head = "INSERT INTO ledger_heads VALUES (?1, ?2, ?3, ?4, ?5) \
+                         ON CONFLICT (log) DO UPDATE SET seq = ?2, entry = ?3, place = ?4, shown = ?5 \
+                         WHERE seq < ?2";
         let object = head.entry.object();
         let seq = i64::try_from(head.seq).unwrap_or(i64::MAX);
         Ok(self.0.write("write", |tx| {
@@ -113,8 +120,20 @@ impl<'a> Ledger<'a> {
                  WHERE length(?2) > length(envelope)",
                 (object.as_bytes(), envelope.encode()),
             )?;
-            tx.execute(move_head, (log, seq, object.as_bytes(), &head.place)).map(drop)
+            tx.execute(move_head, (log, seq, object.as_bytes(), &head.place, head.shown)).map(drop)
         })?)
+    }
+
+    /// Notes that the newest entry of `log` was seen, if it is `entry`. Need not outlast a power cut: then it
+    /// is found where it was shown.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn note_shown(&self, log: &str, entry: StatementId) -> Result<(), Error> {
+        let mark = "UPDATE ledger_heads SET shown = 1 WHERE log = ?1 AND entry = ?2";
+        Ok(self
+            .0
+            .write_unsynced("write", |tx| tx.execute(mark, (log, entry.object().as_bytes())).map(drop))?)
     }
 
     /// Forgets that `entry` is the newest of `log`: nobody will have it.

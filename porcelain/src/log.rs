@@ -82,7 +82,7 @@ impl<'a> Log<'a> {
         let all = self.read_entries(Some(signed.entry))?;
         let grows = here.is_none_or(|(id, seq)| all.get(seq as usize).is_some_and(|(at, _)| *at == id));
         let fresh = all.get(self.entries.len()..).unwrap_or_default();
-        let cut_off = fresh.len() == 1 && fresh.iter().all(|(_, entry)| self.holds(entry));
+        let cut_off = fresh.len() == 1 && fresh.iter().all(|(_, entry)| !signed.shown || self.holds(entry));
         let is_backup = here.is_some() && signed.place == self.place() && !cut_off;
         if is_backup || !grows {
             return Err(behind(&format!("entry {} of {}", signed.seq, self.name), signed.entry));
@@ -180,7 +180,7 @@ impl<'a> Log<'a> {
         };
         let (entry, signed) = self.pen.entry(entry)?;
         let (id, seq) = (signed.id(), entry.seq);
-        let noted = Head { seq, entry: id, place: self.place() };
+        let noted = Head { seq, entry: id, place: self.place(), shown: false };
         Ledger::open(self.session.state()?)?.note(&self.key(), &noted, signed.envelope())?;
         identity::keep_chain(self.repository, self.pen.chain(), self.session)?;
         self.repository.statements().insert(signed.envelope())?;
@@ -201,7 +201,8 @@ impl<'a> Log<'a> {
                 self.entries.last().map_or("publish", |(_, entry)| verb(entry))
             ),
         };
-        Ok(self.repository.refs().edit(&[edit], self.session.now())?)
+        self.repository.refs().edit(&[edit], self.session.now())?;
+        Ledger::open(self.session.state()?)?.note_shown(&self.key(), new)
     }
 }
 

@@ -36,6 +36,9 @@ struct How {
     /// Follow names that belong to somebody else now; find out why first
     #[arg(long, conflicts_with = "locked")]
     accept_identity: bool,
+    /// Use new names that look like ones you know; look twice first
+    #[arg(long)]
+    accept_similar: bool,
     /// Refuse withdrawn versions even if pkg.lock keeps them
     #[arg(long)]
     deny_yanked: bool,
@@ -50,10 +53,11 @@ impl How {
             minimal: self.minimal,
             prereleases: self.pre,
             accept_identity: self.accept_identity,
+            accept_similar: self.accept_similar,
             deny_yanked: self.deny_yanked,
             why,
         };
-        let plan = install::plan(&context.session, &environment, &verb, &options, &context.screen)?;
+        let mut plan = install::plan(&context.session, &environment, &verb, &options, &context.screen)?;
         if self.dry_run {
             return show_plan(context, &plan, true);
         }
@@ -63,8 +67,8 @@ impl How {
         if plan.is_noop() {
             return nothing_changed(context, &environment);
         }
-        let asks = plan.changes().count() > 0 && !context.json;
-        if asks && is_terminal() && !ui::confirm("go ahead?", self.yes)? {
+        let asks = plan.changes().count() > 0 && !context.json && is_terminal();
+        if asks && !(self.accepts_similar(&mut plan)? && ui::confirm("go ahead?", self.yes)?) {
             context.note("nothing was changed");
             return Ok(());
         }
@@ -83,6 +87,21 @@ impl How {
         ));
         show_bytes(context, &outcome.bytes);
         Ok(())
+    }
+
+    /// Asks about new names that look like known ones. `--yes` is no answer to that: where nobody is asked,
+    /// the plan is refused.
+    fn accepts_similar(&self, plan: &mut Plan) -> Result<bool, Error> {
+        if self.yes {
+            return Ok(true);
+        }
+        for similar in &plan.similar {
+            if !ui::confirm_risk(&format!("{}: do you mean {}?", similar.said(), similar.name))? {
+                return Ok(false);
+            }
+        }
+        plan.accept_similar();
+        Ok(true)
     }
 }
 
@@ -126,6 +145,7 @@ fn show_plan(context: &Context, plan: &Plan, as_data: bool) -> Result<(), Error>
         ));
     }
     plan.accepts.iter().for_each(|changed| say(format!("  accept    {}", changed.said())));
+    plan.similar.iter().for_each(|similar| say(format!("  similar   {}", similar.said())));
     let changes = plan.changes().count() as u64;
     if changes == 0 {
         say("  nothing to change".into());

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod clone;
+mod debug;
 mod environment;
 mod identity;
 mod init;
@@ -131,6 +132,8 @@ enum Command {
     VerifyPack(plumbing::VerifyPack),
     DeltaSize(plumbing::DeltaSize),
     Similar(similar::Similar),
+    #[command(subcommand, hide = true)]
+    Debug(debug::Debug),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -250,6 +253,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
         Command::VerifyPack(args) => args.run(context),
         Command::DeltaSize(args) => args.run(context),
         Command::Similar(args) => args.run(context),
+        Command::Debug(args) => args.run(context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pkg", &mut std::io::stdout());
             Ok(())

@@ -46,16 +46,7 @@ pub enum Trust {
         #[arg(long, value_name = "DIR")]
         export: Option<PathBuf>,
     },
-    /// Say which of two statements holds
-    Resolve {
-        /// The number `pkg trust log` shows
-        fork: String,
-        /// ours, theirs, or the beginning of its id
-        keep: String,
-        /// Do not ask
-        #[arg(short, long, env = "PKG_YES", value_parser = clap::builder::FalseyValueParser::new())]
-        yes: bool,
-    },
+    Resolve(Resolve),
     /// Tell why a release is accepted, step by step, or would be refused
     Why {
         /// NAME, NAME@VERSION (default: the installed version, else the newest)
@@ -64,6 +55,18 @@ pub enum Trust {
         #[arg(long, env = "PKG_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
         offline: bool,
     },
+}
+
+/// Say which of two statements holds
+#[derive(clap::Args)]
+pub struct Resolve {
+    /// The number `pkg trust log` shows
+    fork: String,
+    /// ours, theirs, or the beginning of its id
+    keep: String,
+    /// Do not ask
+    #[arg(short, long, env = "PKG_YES", value_parser = clap::builder::FalseyValueParser::new())]
+    yes: bool,
 }
 
 /// A change of the rules
@@ -96,7 +99,7 @@ impl Trust {
             Trust::Unpin { what } => unpin(context, &what),
             Trust::Policy { change } => rules(context, change),
             Trust::Log { export } => log(context, export.as_deref()),
-            Trust::Resolve { fork, keep, yes } => resolve(context, &fork, &keep, yes),
+            Trust::Resolve(args) => args.run(context),
             Trust::Why { spec, offline } => return explain(context, &spec, offline),
         }?;
         Ok(ExitCode::SUCCESS)
@@ -194,20 +197,22 @@ fn show_evidence(fork: &Evidence) {
     ui::line(format!("  seen    {}, from {}", ui::time(fork.seen), fork.origin));
 }
 
-fn resolve(context: &Context, fork: &str, keep: &str, yes: bool) -> Result<(), Error> {
-    let choice = evidence::choice(&context.session, fork, keep)?;
-    context.note(format!("keep     {}\ngive up  {}", choice.keep, choice.give_up));
-    if !ui::confirm("is that what its author says?", yes)? {
-        context.note("nothing was changed");
-        return Ok(());
+impl Resolve {
+    pub fn run(&self, context: &Context) -> Result<(), Error> {
+        let choice = evidence::choice(&context.session, &self.fork, &self.keep)?;
+        context.note(format!("keep     {}\ngive up  {}", choice.keep, choice.give_up));
+        if !ui::confirm("is that what its author says?", self.yes)? {
+            context.note("nothing was changed");
+            return Ok(());
+        }
+        evidence::resolve(&context.session, &choice)?;
+        if context.json {
+            ui::json(&choice);
+        } else {
+            context.note("settled: the other one, and what grew from it, is refused");
+        }
+        Ok(())
     }
-    evidence::resolve(&context.session, &choice)?;
-    if context.json {
-        ui::json(&choice);
-    } else {
-        context.note("settled: the other one, and what grew from it, is refused");
-    }
-    Ok(())
 }
 
 fn explain(context: &Context, spec: &PackageSpec, offline: bool) -> Result<ExitCode, Error> {

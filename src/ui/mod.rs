@@ -127,8 +127,18 @@ pub fn confirm(question: &str, yes: bool) -> Result<bool, Error> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::usage("nobody can be asked here", "answer with --yes"));
     }
-    let _ = write!(anstream::stderr().lock(), "{question} [Y/n] ");
+    Ok(matches!(answer(&format!("{question} [Y/n] ")).as_deref(), Some("" | "y" | "yes")))
+}
+
+/// Asks on a terminal about what is safer left alone: only a plain yes is one.
+pub fn confirm_risk(question: &str) -> Result<bool, Error> {
+    Ok(matches!(answer(&format!("{question} [y/N] ")).as_deref(), Some("y" | "yes")))
+}
+
+/// The line typed in answer, in small letters; None if there is none.
+fn answer(question: &str) -> Option<String> {
+    let _ = write!(anstream::stderr().lock(), "{question}");
     let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok_and(|n| n > 0) && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
+    let read = std::io::stdin().read_line(&mut answer).ok()?;
+    (read > 0).then(|| answer.trim().to_lowercase())
 }

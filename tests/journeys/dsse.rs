@@ -94,7 +94,7 @@ fn all_cases(ada: &Person, stranger: &str) -> Vec<Case> {
 
 /// The public key of somebody's identity.
 fn public(person: &Person) -> String {
-    person.yes(["id", "list"])[0]["key"].as_str().unwrap().trim_start_matches("ed25519:").to_owned()
+    person.yes(["id", "key"])["key"].as_str().unwrap().trim_start_matches("ed25519:").to_owned()
 }
 
 /// The envelope holds under its key and no other, over bytes whose hash is the statement's id; each change is

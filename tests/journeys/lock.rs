@@ -329,22 +329,27 @@ fn what_the_lock_keeps_may_be_young() {
     }
     eve.ok(["sync", "--locked", "-y"]);
     assert_eq!(eve.installed()["hello"], "1.0.0");
-    eve.no(["update"], "E-POLICY");
+    eve.ok(["update", "-y"]);
+    assert_eq!(eve.installed()["hello"], "1.0.0");
     assert!(text(&eve.here("pkg.lock")).ends_with("pkg.lock"));
 }
 
 /// Statements that an author's program would make, made here.
 pub mod forged {
     use crate::sandbox::Person;
-    use objects::claim::{Beacon, IdentityRow, Index as Head, LogRow, Mark, PackageRecord, skip_distances};
-    use objects::id::{IdentityId, StatementId};
+    use objects::claim::{
+        Beacon, IdentityRow, Index as Head, LogRow, Mark, PackageRecord, VersionRow, skip_distances,
+    };
+    use objects::id::{IdentityId, ObjectId, StatementId, TreeId};
     use objects::identity::{Chain, Identity};
     use objects::key::{SecretKey, Signer};
-    use objects::release::{Action, Entry};
+    use objects::release::{Action, Entry, Release};
     use objects::repository::Repository;
     use objects::signed::Signed;
     use objects::store::pack::writer::Options;
     use objects::summary::Summary;
+    use objects::time::Timestamp;
+    use objects::version::Version;
     use plumbing::index::{Changes, Index, edit};
     use plumbing::trust::keyring::Keyring;
 
@@ -354,30 +359,62 @@ pub mod forged {
 
     /// Withdraws a version in the author's log; the index repeats it if `marked`.
     pub fn yank(author: &Person, name: &str, version: &str, reason: &str, marked: bool) {
+        let (version, reason): (Version, _) = (version.parse().unwrap(), reason.to_owned());
+        amend(author, name, |repository, record| {
+            let log = record.logs[0].clone();
+            let row = record.versions.iter_mut().find(|row| row.release.version == version).unwrap();
+            row.mark = marked.then(|| Mark::Yanked { reason: reason.clone() });
+            let before: Entry =
+                repository.statements().find::<Entry>(row.entry).unwrap().envelope().peek().unwrap();
+            let action = Action::Yank { version, reason };
+            let entry = Entry { seq: log.seq + 1, prev: Some(log.entry), action, ..before };
+            let entry = Signed::sign(&entry, &[&key(author)]).unwrap();
+            repository.statements().insert(entry.envelope()).unwrap();
+            record.logs = vec![LogRow { entry: entry.id(), seq: log.seq + 1, ..log }];
+        });
+    }
+
+    /// Changes the record of a package in the author's repository, and signs an index that has it.
+    fn amend(author: &Person, name: &str, change: impl FnOnce(&Repository, &mut PackageRecord)) {
         let repository = Repository::open(&author.repo()).unwrap();
         let summary = repository.summary().unwrap().unwrap();
         let old: Head = summary.index.envelope().peek().unwrap();
         let index = Index::open(repository.store(), old.root).unwrap();
         let mut record = index.record(&name.parse().unwrap()).unwrap().unwrap();
-        let log = record.logs[0].clone();
-        let (version, reason) = (version.parse().unwrap(), reason.to_owned());
-        let row = record.versions.iter_mut().find(|row| row.release.version == version).unwrap();
-        row.mark = marked.then(|| Mark::Yanked { reason: reason.clone() });
-        let entry = Entry {
-            owner: record.owner,
-            name: record.name.clone(),
-            signer: record.owner,
-            signer_n: 0,
-            seq: log.seq + 1,
-            prev: Some(log.entry),
-            grants: Vec::new(),
-            action: Action::Yank { version, reason },
-            created: old.created,
-        };
-        let entry = Signed::sign(&entry, &[&key(author)]).unwrap();
-        repository.statements().insert(entry.envelope()).unwrap();
-        record.logs = vec![LogRow { entry: entry.id(), seq: log.seq + 1, ..log }];
+        change(&repository, &mut record);
         publish(author, &repository, summary, Changes { records: vec![record], ..Changes::default() });
+    }
+
+    /// Says that a version is listed since earlier than it is.
+    pub fn backdate(author: &Person, name: &str, version: &str, seconds: u64) {
+        let version = version.parse().unwrap();
+        amend(author, name, |_, record| {
+            let row = record.versions.iter_mut().find(|row| row.release.version == version).unwrap();
+            row.listed = Timestamp::new(row.listed.seconds() - seconds).unwrap();
+        });
+    }
+
+    /// Lists one more version, of a tree with a size and a number of files; `sign` makes a statement of the
+    /// entry's payload, keeps it and gives its id.
+    pub fn release(
+        author: &Person,
+        name: &str,
+        version: &str,
+        (tree, size, files): (ObjectId, u64, u64),
+        sign: impl FnOnce(&[u8]) -> ObjectId,
+    ) {
+        amend(author, name, |repository, record| {
+            let (log, row) = (record.logs[0].clone(), record.versions[0].clone());
+            let before: Entry =
+                repository.statements().find::<Entry>(row.entry).unwrap().envelope().peek().unwrap();
+            let (version, tree) = (version.parse().unwrap(), TreeId::new(tree));
+            let release = Release { version, tree, size, files, ..row.release.clone() };
+            let action = Action::Release(Box::new(release.clone()));
+            let entry = Entry { seq: log.seq + 1, prev: Some(log.entry), action, ..before };
+            let id = StatementId::new(sign(&objects::codec::encode(&entry)));
+            record.logs = vec![LogRow { entry: id, seq: entry.seq, ..log }];
+            record.versions.push(VersionRow { entry: id, seq: entry.seq, release, ..row });
+        });
     }
 
     /// Signs a next document of the distributor's identity that is like the one before.

@@ -29,6 +29,7 @@ mod load;
 mod lock;
 mod memory;
 mod mixed;
+mod names;
 mod network;
 mod power;
 mod publish;

@@ -106,7 +106,7 @@ fn two_sources_that_contradict_each_other_are_found_out() {
     let fork = found[0]["fork"].as_str().unwrap();
     bob.no(["trust", "resolve", fork, "ours"], "E-USAGE"); // nobody can be asked
     bob.no(["trust", "resolve", "77", "ours", "-y"], "E-NOTFOUND");
-    bob.no(["trust", "resolve", fork, "blake3:00000000", "-y"], "E-USAGE");
+    bob.no(["id", "resolve", fork, "blake3:00000000", "-y"], "E-USAGE"); // the same, where people look for it
     let keep = found[0]["theirs"].as_str().unwrap();
     bob.ok(["trust", "resolve", fork, keep, "-y"]);
     assert_eq!(forks(&bob)[0]["kept"], keep);

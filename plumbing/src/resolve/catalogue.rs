@@ -25,6 +25,8 @@ pub(super) type PackageNumber = usize;
 pub(super) enum Unusable {
     /// The index says not to.
     Marked(Mark),
+    /// The index lists it for too short a time.
+    Young,
     /// It needs a package that the index does not have.
     Missing(PackageName),
     /// It needs another version of its own package.
@@ -164,7 +166,8 @@ impl<'a> Catalogue<'a> {
         let (name, shelf) = (self.name(package), self.shelf(package));
         let candidate = shelf.candidate(number);
         if !shelf.usable().contains(&number) {
-            return Ok(candidate.mark.clone().map(Unusable::Marked));
+            let mark = candidate.mark.clone().map(Unusable::Marked);
+            return Ok(mark.or(Some(Unusable::Young)));
         }
         for dependency in self.needs(&name, candidate) {
             let Some((target, offered)) = self.find(&dependency.name)? else {

@@ -89,6 +89,9 @@ fn hint(catalogue: &Catalogue, statement: &Statement) -> Option<String> {
         (Said::Unusable(Unusable::Marked(Mark::Retired { successor })), Some(subject)) => {
             Some(format!("use {} instead of {}", successor.as_ref()?, catalogue.name(subject)))
         }
+        (Said::Unusable(Unusable::Young), Some(_)) => Some(
+            "wait until it is old enough, or take younger ones: `pkg trust policy set min-age`".to_owned(),
+        ),
         (Said::Needs { target, what, admitted }, Some(_)) if *admitted == Set::empty() => {
             let request = catalogue.request;
             let ask = Ask {

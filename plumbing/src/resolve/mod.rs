@@ -5,6 +5,7 @@
 //!
 //! - One version of a package in one environment. Conflicts are incompatibilities (G-19).
 //! - A version that is marked is not chosen; the lock may keep a yanked or retired one (SEC-074).
+//! - Nor is one that is too young, while an older one does; the lock may keep it (SEC-079).
 //! - Preferred is what the lock says, then the newest (or the oldest).
 //! - A version of another channel than the default, or a pre-release, is chosen only if asked for
 //!   (O7). What the request itself asks of a package counts for everyone: with `dict#nightly:1`
@@ -71,6 +72,8 @@ pub struct Candidate {
     pub conflicts: Vec<Conflict>,
     /// Why it is not to be chosen.
     pub mark: Option<Mark>,
+    /// True if it is listed for less time than the user asks for.
+    pub young: bool,
 }
 
 /// A package that an environment is to have.
@@ -202,7 +205,7 @@ impl Error {
     /// The code that `--json` shows.
     pub fn code(&self) -> &'static str {
         match self {
-            Error::NoSolution(explanation) if explanation.is_marked => "E-POLICY",
+            Error::NoSolution(explanation) if explanation.is_marked || explanation.is_young => "E-POLICY",
             Error::NoSolution(_) => "E-CONFLICT",
             Error::UnknownPackage { .. } | Error::NoMatching { .. } => "E-NOTFOUND",
             Error::GaveUp { .. } => "E-LIMIT",

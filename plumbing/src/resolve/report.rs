@@ -37,6 +37,8 @@ pub struct Explanation {
     pub hints: Vec<String>,
     /// True if what the request asks for is there, and a mark alone forbids it.
     pub is_marked: bool,
+    /// True if it rests on versions that are too young for the user: their own rule stands in the way.
+    pub is_young: bool,
 }
 
 impl fmt::Display for Explanation {
@@ -57,7 +59,9 @@ pub(super) fn explain(catalogue: &Catalogue, facts: Vec<Fact>) -> Explanation {
         lines.push(format!("and {} more such statements", statements.len() - LINES_MAX));
     }
     lines.extend(conclusion(catalogue, &statements));
-    Explanation { lines, hints: hint::hints(catalogue, &statements), is_marked: is_marked(&statements) }
+    let is_young = statements.iter().any(|one| matches!(one.said, Said::Unusable(Unusable::Young)));
+    let (hints, is_marked) = (hint::hints(catalogue, &statements), is_marked(&statements));
+    Explanation { lines, hints, is_marked, is_young }
 }
 
 fn is_marked(statements: &[Statement]) -> bool {
@@ -129,6 +133,9 @@ fn line(catalogue: &Catalogue, statement: &Statement) -> String {
         }
         Said::Unusable(Unusable::Marked(mark)) => {
             format!("{who} {} {}", number.verb("is", "are"), marked(mark))
+        }
+        Said::Unusable(Unusable::Young) => {
+            format!("{who} {} younger than `min-age` asks for", number.verb("is", "are"))
         }
         Said::Unusable(Unusable::Missing(name)) => {
             format!("{who} {need} {name}, which the index does not have")

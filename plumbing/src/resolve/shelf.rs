@@ -1,7 +1,7 @@
 //! The candidates of one package, numbered so that what a requirement admits is few spans.
 //!
-//! They stand in runs: first those that may be chosen, then those withheld by a mark; within these
-//! by owner, channel, epoch and kind; within a run by version. A requirement cuts one span, seldom
+//! They stand in runs: first those that may be chosen, then those withheld by a mark or for their age; within
+//! these by owner, channel, epoch and kind; within a run by version. A requirement cuts one span, seldom
 //! two, out of a run by binary search, whether there are ten versions or a hundred thousand (SEC-076).
 //!
 //! Promises: [`Shelf::admitted`] holds exactly the candidates the ask admits; numbers do not depend
@@ -97,7 +97,7 @@ impl Shelf {
         0..self.candidates.len() as u32
     }
 
-    /// The candidates that no mark keeps from being chosen.
+    /// The candidates that neither a mark nor their age keeps from being chosen.
     pub(super) fn usable(&self) -> Set {
         Set::span(0..self.usable)
     }
@@ -183,9 +183,10 @@ fn place(candidate: &Candidate, terms: &Terms) -> Place {
         true if terms.opened.contains(&version.triple()) => Kind::OpenPrerelease,
         true => Kind::Prerelease,
     };
+    let is_locked = terms.locked == Some(version);
     let withheld = match &candidate.mark {
-        None => false,
-        Some(Mark::Yanked { .. } | Mark::Retired { .. }) => terms.locked != Some(version),
+        None => candidate.young && !is_locked,
+        Some(Mark::Yanked { .. } | Mark::Retired { .. }) => !is_locked,
         Some(Mark::Forbidden { .. } | Mark::Malicious { .. }) => true,
     };
     let (owner, channel, epoch) = (candidate.owner, candidate.channel.clone(), version.epoch);

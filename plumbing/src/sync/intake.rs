@@ -299,11 +299,11 @@ impl<'s> Intake<'s> {
             match kind {
                 Kind::Tree => {
                     let tree = Tree::decode(&bytes).map_err(|e| ObjectError::tree(TreeId::new(id), e));
-                    self.learn_tree(from, tree.map_err(|e| malformed_object(from, &e))?, &mut queue)?;
+                    self.learn_tree(from, tree.map_err(|e| malformed_object(from, e))?, &mut queue)?;
                 }
                 Kind::Blob => {
                     let blob = Blob::decode(&bytes).map_err(|e| ObjectError::blob(BlobId::new(id), e));
-                    self.learn_blob(from, blob.map_err(|e| malformed_object(from, &e))?, &mut queue)?;
+                    self.learn_blob(from, blob.map_err(|e| malformed_object(from, e))?, &mut queue)?;
                 }
                 Kind::Chunk => {}
             }
@@ -406,8 +406,8 @@ impl<'s> Intake<'s> {
     }
 }
 
-fn malformed_object(from: &str, error: &ObjectError) -> Error {
-    super::message::malformed(from, crate::chain(error))
+fn malformed_object(from: &str, source: ObjectError) -> Error {
+    Error::BadObject { from: from.to_owned(), source }
 }
 
 impl Find for Intake<'_> {

@@ -48,6 +48,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// An object of the other side has not its form, or a name that leads out of its folder (SEC-001).
+    #[error("{from} sent something malformed")]
+    BadObject {
+        /// The source.
+        from: String,
+        /// What is wrong.
+        source: objects::object::Error,
+    },
     /// The other side sent other bytes than asked (SEC-020).
     #[error("{from} sent object {id}, which was not asked for: other bytes than the wanted ones")]
     Unasked {
@@ -130,7 +138,7 @@ impl Error {
             Error::TooMuch { .. } => "E-LIMIT",
             Error::Incomplete { .. } | Error::Empty { .. } => "E-NOTFOUND",
             Error::Statement { source, .. } => source.code(),
-            Error::Object(error) => error.code(),
+            Error::Object(error) | Error::BadObject { source: error, .. } => error.code(),
             Error::Repository(error) => error.code(),
             Error::Disk(error) => error.code(),
         }

@@ -184,6 +184,25 @@ impl Database {
         written.map_err(|source| failed(doing, &self.path, source))
     }
 
+    /// As [`Database::write`], but what it returned from may be lost by a power cut, as a whole.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub fn write_unsynced<T>(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let sync = |how: &str| {
+            let set = self.lock().execute_batch(&format!("PRAGMA synchronous = {how}"));
+            set.map_err(|source| failed(doing, &self.path, source))
+        };
+        sync("NORMAL")?;
+        let written = self.write(doing, write);
+        sync("FULL")?;
+        written
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere dropped its transaction, which rolled it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

@@ -26,6 +26,7 @@ mod path;
 mod policy;
 mod release;
 mod repository;
+mod similar_names;
 mod state;
 mod statements;
 mod withdrawn;
@@ -37,6 +38,7 @@ pub use path::{Directory, Places, Step, Unlisted};
 pub use policy::{Freshness, Policy};
 pub use release::{Authorised, NameUse};
 pub use repository::Accepted;
+pub use similar_names::are_similar;
 pub use state::{
     Act, Advance, Fork, ForkId, Head, Line, Log, PackagePin, Position, RepositoryPin, Sighting, State,
 };

@@ -44,6 +44,7 @@ fn candidate(version: &str, needs: &[&str]) -> Candidate {
         dependencies: needs.iter().map(|text| dependency(text)).collect(),
         conflicts: Vec::new(),
         mark: None,
+        young: false,
     }
 }
 
@@ -125,6 +126,8 @@ struct Package {
     #[serde(default = "usual_owner")]
     owner: String,
     mark: Option<Mark>,
+    #[serde(default)]
+    young: bool,
 }
 
 fn usual_owner() -> String {
@@ -164,11 +167,12 @@ impl Package {
             dependencies: self.needs.iter().map(|text| dependency(text)).chain(optional).collect(),
             conflicts: self.conflicts.iter().map(|text| conflict(text)).collect(),
             mark: self.mark.clone(),
+            young: self.young,
         }
     }
 }
 
-/// O5, O7, G-11 to G-13, G-16, G-18, G-19, SEC-070, SEC-074 and the traps every resolver knows.
+/// O5, O7, G-11 to G-13, G-16, G-18, G-19, SEC-070, SEC-074, SEC-079 and the traps every resolver knows.
 #[test]
 fn every_scenario_comes_out_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/resolve");

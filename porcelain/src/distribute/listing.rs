@@ -96,9 +96,9 @@ impl<'a> Listing<'a> {
                 hint: "publish into a repository of your own and push it there, or let its owner take it with `pkg repo accept`".into(),
             });
         }
-        if let Some(newest) = listing.newest_index()? {
+        if let Some((newest, root)) = listing.newest_index()? {
             let index = verify_by_any(pen.chain(), &newest, "index")?;
-            listing.old = Some((index.id(), index.document().clone()));
+            listing.old = Some((index.id(), IndexHead { root, ..index.document().clone() }));
         }
         Ok(listing)
     }
@@ -135,27 +135,31 @@ impl<'a> Listing<'a> {
     }
 
     /// The newest index that was signed: after a crash it may be one that the summary does not name
-    /// yet. Its number is used, so it is never signed again (REL-043).
-    fn newest_index(&self) -> Result<Option<Signed<IndexHead>>, Error> {
+    /// yet. Its number is used, so it is never signed again (REL-043). With it comes the root of its content;
+    /// or of the one before, if nobody saw it and its content was lost with the power.
+    fn newest_index(&self) -> Result<Option<(Signed<IndexHead>, TreeId)>, Error> {
         let here = match self.repository.refs().try_find(&index_ref(&self.name))? {
             Some(id) => Some(self.repository.statements().find::<IndexHead>(id)?),
             None => self.summary.as_ref().map(|summary| summary.index.clone()),
         };
-        let n = |signed: &Signed<IndexHead>| signed.envelope().peek::<IndexHead>().map(|index| index.n);
-        let known = here.as_ref().map(n).transpose()?;
+        let peek = |signed: &Signed<IndexHead>| signed.envelope().peek::<IndexHead>();
+        let known = here.as_ref().map(peek).transpose()?;
+        let here = here.zip(known.as_ref().map(|known| known.root));
         let Some(signed) = Ledger::open(self.session.state()?)?.head(&index_key(&self.name))? else {
             return Ok(here);
         };
-        if known.is_some_and(|known| known >= signed.seq) {
+        if known.as_ref().is_some_and(|known| known.n >= signed.seq) {
             return Ok(here);
         }
         self.repository.store().refresh()?; // who signed it may be adding it right now
-        if !self.holds_index(&signed)? {
-            return Err(behind(&format!("index {} of {}", signed.seq, self.name), signed.entry));
-        }
         let envelope = ledger::find(self.session, signed.entry)?;
+        let root = match (self.holds_index(&signed)?, here) {
+            (true, _) => envelope.peek::<IndexHead>()?.root,
+            (false, Some((_, root))) if !signed.shown => root,
+            _ => return Err(behind(&format!("index {} of {}", signed.seq, self.name), signed.entry)),
+        };
         self.repository.statements().insert(&envelope)?;
-        Ok(Some(envelope.typed()?))
+        Ok(Some((envelope.typed()?, root)))
     }
 
     /// Which repository it is.
@@ -410,13 +414,16 @@ impl<'a> Listing<'a> {
         let beacon =
             Beacon { repository, n, index: index.id(), created: now, expires: now.after(BEACON_SECONDS) };
         let beacon = self.pen.sign("beacon", &beacon)?;
-        let noted = Head { seq: n, entry: index.id(), place: ledger::place(self.repository) };
-        Ledger::open(self.session.state()?)?.note(&index_key(&self.name), &noted, index.envelope())?;
+        let place = ledger::place(self.repository);
+        let noted = Head { seq: n, entry: index.id(), place, shown: false };
+        let ledger = Ledger::open(self.session.state()?)?;
+        ledger.note(&index_key(&self.name), &noted, index.envelope())?;
         self.repository.statements().insert(index.envelope())?;
         let name = index_ref(&head.repository);
         let (previous, message) = (PreviousValue::Any, format!("index: {n}"));
         let edit = RefEdit { name, previous, new: Some(index.id()), message };
         self.repository.refs().edit(&[edit], now)?;
+        ledger.note_shown(&index_key(&self.name), index.id())?;
         Ok((index, beacon))
     }
 

@@ -184,7 +184,7 @@ fn check_number(session: &Session, subject: &Subject) -> Result<(), Error> {
 }
 
 fn note(session: &Session, subject: &Subject) -> Result<(), Error> {
-    let head = Head { seq: subject.n, entry: subject.id(), place: String::new() };
+    let head = Head { seq: subject.n, entry: subject.id(), place: String::new(), shown: true };
     Ledger::open(session.state()?)?.note(&subject.line, &head, &subject.envelope)
 }
 

@@ -8,6 +8,7 @@ mod new;
 pub use new::ask;
 
 use super::Context;
+use super::trust::Resolve;
 use crate::ui;
 use objects::key::PublicKey;
 use porcelain::Error;
@@ -23,6 +24,7 @@ pub enum Id {
     Show(look::Show),
     Log(look::Log),
     Verify(look::Verify),
+    Resolve(Resolve),
     Rotate(change::Rotate),
     Revoke(change::Revoke),
     Recover(change::Recover),
@@ -44,6 +46,7 @@ impl Id {
             Id::Show(args) => args.run(context),
             Id::Log(args) => args.run(context),
             Id::Verify(args) => args.run(context),
+            Id::Resolve(args) => args.run(context),
             Id::Rotate(args) => args.run(context),
             Id::Revoke(args) => args.run(context),
             Id::Recover(args) => args.run(context),

@@ -1,6 +1,6 @@
 //! The resolver against trying everything.
 //!
-//! Small random graphs with all the trimmings: channels, pre-releases, marks, locks, conflicts,
+//! Small random graphs with all the trimmings: channels, pre-releases, marks, ages, locks, conflicts,
 //! optional dependencies, owners, circles and missing packages. The oracle knows the rules only as
 //! the documentation states them.
 
@@ -70,10 +70,11 @@ fn mark() -> impl Strategy<Value = Mark> {
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
-    let details = (channel(), identity(), dependencies(), conflicts(), maybe(mark()));
+    let young = prop::bool::weighted(0.1);
+    let details = (channel(), identity(), dependencies(), conflicts(), maybe(mark()), young);
     let one = (prop::sample::select(VERSIONS.to_vec()), details).prop_map(|(version, details)| {
-        let (channel, owner, dependencies, conflicts, mark) = details;
-        Candidate { channel, owner, dependencies, conflicts, mark, ..candidate(version, &[]) }
+        let (channel, owner, dependencies, conflicts, mark, young) = details;
+        Candidate { channel, owner, dependencies, conflicts, mark, young, ..candidate(version, &[]) }
     });
     // An index lists a version once.
     let distinct = |list: Vec<Candidate>| {
@@ -155,11 +156,10 @@ impl<'a> Oracle<'a> {
     }
 
     fn allowed(&self, name: &PackageName, candidate: &Candidate) -> bool {
+        let is_locked = || self.request.locked.get(name) == Some(&candidate.version);
         match &candidate.mark {
-            None => true,
-            Some(Mark::Yanked { .. } | Mark::Retired { .. }) => {
-                self.request.locked.get(name) == Some(&candidate.version)
-            }
+            None => !candidate.young || is_locked(),
+            Some(Mark::Yanked { .. } | Mark::Retired { .. }) => is_locked(),
             Some(_) => false,
         }
     }
