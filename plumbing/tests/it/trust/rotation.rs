@@ -76,7 +76,7 @@ fn an_index_needs_the_threshold_of_its_role() {
         ("strangers alone", (&[3], 1, &[2, 4, 5]), "E-SIG"),
         ("a stranger for the third", (FIVE, 3, &[2, 4, 6]), "E-SIG"),
         ("two of three", (FIVE, 3, &[2, 6]), "E-SIG"),
-        ("one of them twice", (FIVE, 3, &[2, 6, 6]), "E-FORMAT"),
+        ("one of them twice", (FIVE, 3, &[2, 6, 6]), "E-SIG"),
         ("three", (FIVE, 3, &[2, 5, 7]), "ok"),
         ("three others", (FIVE, 3, &[2, 7, 3]), "ok"),
         ("the last three", (FIVE, 3, &[5, 6, 7]), "ok"),
