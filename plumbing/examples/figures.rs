@@ -13,7 +13,7 @@
 use objects::claim::{Beacon, Index as IndexHead, LogRow, PackageRecord, Repository as Name, VersionRow};
 use objects::grants::Grant;
 use objects::id::{ObjectId, StatementId, TreeId};
-use objects::object::{Error as ObjectError, Find};
+use objects::object::{Bytes, Error as ObjectError, Find};
 use objects::progress::Silent;
 use objects::repository::Repository;
 use objects::signed::Signed;
@@ -215,9 +215,9 @@ struct Counting<'a> {
 }
 
 impl Find for Counting<'_> {
-    fn try_find(&self, id: &ObjectId) -> Result<Option<bytes::Bytes>, ObjectError> {
+    fn try_find(&self, id: &ObjectId) -> Result<Option<Bytes>, ObjectError> {
         let found = self.find.try_find(id)?;
-        self.bytes.set(self.bytes.get() + found.as_ref().map_or(0, bytes::Bytes::len));
+        self.bytes.set(self.bytes.get() + found.as_ref().map_or(0, |bytes| bytes.len()));
         self.objects.set(self.objects.get() + 1);
         Ok(found)
     }
