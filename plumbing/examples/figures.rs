@@ -10,6 +10,8 @@
 //! are random ids, for an index is read without them; sizes are those of real ones. Units: seconds of a
 //! monotonic clock (medians), bytes that the transport's meter counted on a plain folder.
 
+#![allow(clippy::unwrap_used)] // all data are made here: what fails is a mistake of this file
+
 use objects::claim::{Beacon, Index as IndexHead, LogRow, PackageRecord, Repository as Name, VersionRow};
 use objects::grants::Grant;
 use objects::id::{ObjectId, StatementId, TreeId};
