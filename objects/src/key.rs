@@ -6,6 +6,8 @@
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::{fmt, str::FromStr};
 
 /// Why bytes are no key.
@@ -23,12 +25,24 @@ pub enum Error {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
+/// How many good keys a thread remembers.
+const TAKEN_MAX: usize = 1_024;
+
+thread_local! {
+    /// Keys that were found good. The check multiplies by the group order, which takes longer than a signature,
+    /// and each document of an identity names one key in many roles.
+    static TAKEN: RefCell<HashSet<[u8; 32]>> = RefCell::default();
+}
+
 impl PublicKey {
     /// Checks and takes the 32 bytes.
     ///
     /// # Errors
     /// `Encoding` for bytes that are no canonical point, `Weak` for small-order components.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, Error> {
+        if TAKEN.with_borrow(|taken| taken.contains(&bytes)) {
+            return Ok(PublicKey(bytes));
+        }
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| Error::Encoding)?;
         let point = key.to_edwards();
         if point.compress().to_bytes() != bytes {
@@ -37,6 +51,12 @@ impl PublicKey {
         if key.is_weak() || !point.is_torsion_free() {
             return Err(Error::Weak);
         }
+        TAKEN.with_borrow_mut(|taken| {
+            if taken.len() >= TAKEN_MAX {
+                taken.clear();
+            }
+            taken.insert(bytes);
+        });
         Ok(PublicKey(bytes))
     }
 

@@ -21,6 +21,7 @@ use crate::maintain;
 use crate::owners::{self, Changed};
 use crate::remote::{BytesFrom, Remote};
 use crate::session::Session;
+use crate::trust::why::{Standing, standings};
 use objects::checkout;
 use objects::claim::{PackageRecord, Repository as RepositoryName, VersionRow};
 use objects::id::{IdentityId, Prefix};
@@ -89,7 +90,30 @@ pub fn fetch_index(
     let asked = ask(session, environment)?;
     let (remotes, known) = asked.newest(session, environment.binding()?.repository.as_ref(), reporter)?;
     show_index(session, environment, &known)?;
+    tell_refused(session, environment, &known, reporter)?;
     Ok(fetch::outcome(&known, &remotes))
+}
+
+/// Names what is installed and would not be believed any more, by what a new index
+/// brought and nothing else: `pkg verify` asks for the rest (SEC-142).
+fn tell_refused(
+    session: &Session,
+    environment: &Environment,
+    known: &Known,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    if !known.changed {
+        return Ok(());
+    }
+    let installed = environment.current()?.packages;
+    for (package, standing) in installed.iter().zip(standings(session, environment, &installed, true)?) {
+        if let Standing::Refused(why) = standing {
+            let Installed { name, version, .. } = package;
+            reporter
+                .warn(&format!("{name} {version}, which is installed, is refused today: {}", why.message));
+        }
+    }
+    Ok(())
 }
 
 /// Checks the index out into the environment, whole, if it is another one (O11).
@@ -347,6 +371,7 @@ fn index(
     match (fetched, repository) {
         (Ok((remotes, known)), _) => {
             show_index(session, environment, &known)?;
+            tell_refused(session, environment, &known, reporter)?;
             Ok((remotes, known))
         }
         (Err(error), Some(repository)) if options.offline || error.code() == "E-NET" => {
@@ -763,9 +788,13 @@ pub struct Verified {
     pub version: Version,
     /// What differs.
     pub differences: Vec<Difference>,
+    /// What the judge says of the release today.
+    #[serde(flatten)]
+    pub standing: Standing,
 }
 
-/// Compares installed packages (all of them if `names` is empty) with what was signed, byte by byte.
+/// Compares installed packages (all of them if `names` is empty) with what was signed, byte by byte, and
+/// judges their releases again by what is known today (SEC-142).
 ///
 /// # Errors
 /// If the environment or the store cannot be read.
@@ -773,21 +802,22 @@ pub fn verify(
     session: &Session,
     environment: &Environment,
     names: &[PackageName],
+    offline: bool,
 ) -> Result<Vec<Verified>, Error> {
     let store = session.store()?.store();
     let mut verified = Vec::new();
-    let installed = environment.current()?.packages;
+    let mut installed = environment.current()?.packages;
     if let Some(name) = names.iter().find(|name| !installed.iter().any(|package| package.name == **name)) {
         return Err(Error::not_found(
             format!("an installed package {name}"),
             "`pkg list` shows what is installed",
         ));
     }
-    for package in installed {
-        if names.is_empty() || names.contains(&package.name) {
-            let differences = environment.verify_installed(&package, store)?;
-            verified.push(Verified { name: package.name, version: package.version, differences });
-        }
+    installed.retain(|package| names.is_empty() || names.contains(&package.name));
+    let standings = standings(session, environment, &installed, offline)?;
+    for (package, standing) in installed.into_iter().zip(standings) {
+        let differences = environment.verify_installed(&package, store)?;
+        verified.push(Verified { name: package.name, version: package.version, differences, standing });
     }
     Ok(verified)
 }

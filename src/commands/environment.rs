@@ -8,7 +8,9 @@ use objects::name::PackageName;
 use objects::spec::PackageSpec;
 use porcelain::Error;
 use porcelain::env::{Environment, LoadOptions};
-use porcelain::install::{self, Options, Plan, Verb};
+use porcelain::error::Class;
+use porcelain::install::{self, Options, Plan, Verb, Verified};
+use porcelain::trust::why::Standing;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -275,11 +277,17 @@ impl Load {
     }
 }
 
-/// Compare what is installed with what was signed, byte by byte
+/// Compare what is installed with what was signed, and judge it again
+///
+/// Byte by byte; and each release by what is known today, which `pkg fetch` brings: one whose key was stolen
+/// since, or whose signer may no longer act for its owner, is named.
 #[derive(clap::Args)]
 pub struct Verify {
     /// Only these
     names: Vec<PackageName>,
+    /// Ask nobody for statements that are not here
+    #[arg(long, env = "PKG_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    offline: bool,
     /// Put fresh copies in the place of changed ones, which are kept as backups
     #[arg(long)]
     repair: bool,
@@ -299,22 +307,39 @@ impl Verify {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let verified = install::verify(&context.session, &environment, &self.names)?;
-        let whole = verified.iter().all(|package| package.differences.is_empty());
+        let verified = install::verify(&context.session, &environment, &self.names, self.offline)?;
         if context.json {
             ui::json(&verified);
         } else {
-            for package in &verified {
-                let state = if package.differences.is_empty() { "as signed" } else { "changed" };
-                ui::line(format!("{}-{}  {state}", package.name, package.version));
-                package.differences.iter().for_each(|difference| {
-                    let fault = format!("{:?}", difference.fault).to_lowercase();
-                    ui::line(format!("  {fault}\t{}", difference.path));
-                });
-            }
+            verified.iter().for_each(show_verified);
         }
-        Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(porcelain::error::Class::Damaged as u8) })
+        let refused = verified.iter().any(|package| matches!(package.standing, Standing::Refused(_)));
+        let whole = verified.iter().all(|package| package.differences.is_empty());
+        Ok(match (whole, refused) {
+            (true, false) => ExitCode::SUCCESS,
+            (true, true) => ExitCode::from(Class::Untrusted as u8),
+            (false, _) => ExitCode::from(Class::Damaged as u8),
+        })
     }
+}
+
+fn show_verified(package: &Verified) {
+    let (name, version) = (&package.name, &package.version);
+    let (state, because) = match &package.standing {
+        Standing::Refused(why) => (", but refused today", Some(format!("refused[{}]", why.code))),
+        Standing::Advised(why) => (", but advised against", Some(format!("advised[{}]", why.code))),
+        Standing::Unknown(why) => ("", Some(format!("not judged[{}]", why.code))),
+        Standing::Accepted => ("", None),
+    };
+    let bytes = if package.differences.is_empty() { "as signed" } else { "changed" };
+    ui::line(format!("{name}-{version}  {bytes}{state}"));
+    if let (Some(because), Some(why)) = (because, package.standing.why()) {
+        ui::line(format!("  {because}\t{}", why.message));
+    }
+    package.differences.iter().for_each(|difference| {
+        let fault = format!("{:?}", difference.fault).to_lowercase();
+        ui::line(format!("  {fault}\t{}", difference.path));
+    });
 }
 
 /// List the states this environment went through

@@ -131,3 +131,27 @@ fn links_in_the_documents_lead_somewhere() {
         }
     }
 }
+
+/// The tables of attacks name tests that exist: a word in backticks with two `_` and no other sign is one.
+#[test]
+fn tests_that_the_documents_name_exist() {
+    let code = files(".rs");
+    let is_name = |word: &&str| {
+        let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        plain && word.bytes().filter(|b| *b == b'_').count() >= 2
+    };
+    for document in ["docs/TRUST.md", "docs/TUF.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
+        let tables: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        let names: Vec<&str> =
+            tables.iter().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(is_name).collect();
+        assert!(names.len() > 50, "{document} names {} tests", names.len());
+        for name in names {
+            let head = format!("fn {name}(");
+            assert!(
+                code.values().any(|text| text.contains(&head)),
+                "{document} names {name}, which is no test"
+            );
+        }
+    }
+}

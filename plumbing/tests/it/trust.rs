@@ -8,6 +8,7 @@ mod model;
 mod recovery;
 mod release;
 mod repository;
+mod rotation;
 mod state;
 mod word;
 mod world;

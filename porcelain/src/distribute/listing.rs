@@ -18,6 +18,7 @@ use objects::claim::{
     skip_distances,
 };
 use objects::id::{IdentityId, PackId, StatementId, TreeId};
+use objects::identity::Chain;
 use objects::name::PackageName;
 use objects::object::Exists;
 use objects::refs::{PreviousValue, RefEdit};
@@ -96,11 +97,27 @@ impl<'a> Listing<'a> {
                 hint: "publish into a repository of your own and push it there, or let its owner take it with `pkg repo accept`".into(),
             });
         }
+        listing.not_behind()?;
         if let Some((newest, root)) = listing.newest_index()? {
             let index = verify_by_any(pen.chain(), &newest, "index")?;
             listing.old = Some((index.id(), IndexHead { root, ..index.document().clone() }));
         }
         Ok(listing)
+    }
+
+    /// Refuses to sign as of an older document than the repository shows: readers would take it for stale, and a
+    /// key that was revoked meanwhile for nothing.
+    fn not_behind(&self) -> Result<(), Error> {
+        let Some(summary) = &self.summary else { return Ok(()) };
+        let (shown, here) = (Chain::walk(self.pen.id(), &summary.owner)?.head().n, self.pen.chain().head().n);
+        if shown <= here {
+            return Ok(());
+        }
+        let name = self.pen.name();
+        Err(Error::conflict(
+            format!("the repository has document {shown} of {name}, this machine knows {here}"),
+            format!("let somebody who has it run `pkg id export FILE {name}`, and `pkg id apply FILE` here"),
+        ))
     }
 
     /// What the repository is called: as its summary says, or the first of `main`, its folder's name,

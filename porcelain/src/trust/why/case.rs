@@ -12,6 +12,7 @@ use objects::identity::{Chain, Role};
 use objects::pattern::NamePattern;
 use objects::release::Entry;
 use objects::signed::Envelope;
+use objects::time::Timestamp;
 use plumbing::index::Index;
 use plumbing::sync::{self, Wanted};
 use plumbing::trust::{self, Accepted, Authorised, Freshness, Judge, Log, Places, Policy, State, Trusted};
@@ -21,10 +22,11 @@ pub(super) struct Case<'a> {
     pub session: &'a Session,
     pub state: &'a State,
     pub policy: Policy,
+    pub now: Timestamp,
     pub place: &'a Place,
     pub record: &'a PackageRecord,
     pub row: &'a VersionRow,
-    pub statements: Anywhere<'a>,
+    pub statements: &'a Anywhere<'a>,
 }
 
 const ORIGIN: &str = "what is here";
@@ -58,8 +60,8 @@ impl Case<'_> {
         let name = &self.place.repository;
         let summary = fetch::last_summary(self.session, name)?;
         let judged = |policy: &Policy| {
-            let judge = Judge::new(self.state, policy, self.session.now())?;
-            judge.accept_summary(&summary, Some(name), &self.statements, ORIGIN)
+            let judge = Judge::new(self.state, policy, self.now)?;
+            judge.accept_summary(&summary, Some(name), self.statements, ORIGIN)
         };
         let (accepted, late) = match judged(&self.policy) {
             Err(error) if error.code() == "E-FREEZE" => {
@@ -69,7 +71,7 @@ impl Case<'_> {
             judged => (judged?, None),
         };
         let (index, beacon) = (&accepted.index, &accepted.beacon);
-        let now = self.session.now();
+        let now = self.now;
         let mut below = Step::new(
             "4-5",
             format!("index {}", index.n),
@@ -106,11 +108,11 @@ impl Case<'_> {
 
     fn package(&self, accepted: &Accepted, step: &mut Step) -> Result<(), Error> {
         let store = self.session.store()?;
-        let judge = Judge::new(self.state, &self.policy, self.session.now())?;
+        let judge = Judge::new(self.state, &self.policy, self.now)?;
         let index = Index::open(store.store(), accepted.index.root)?;
         let (record, row) = (self.record, self.row);
         let chain_of = |id: IdentityId| -> Result<Chain, Error> {
-            Ok(judge.identity(id, index.identity(id)?.as_ref(), &self.statements, ORIGIN)?)
+            Ok(judge.identity(id, index.identity(id)?.as_ref(), self.statements, ORIGIN)?)
         };
         let owner = chain_of(record.owner)?;
         let mut owned = identity("owner", &owner);
@@ -118,7 +120,7 @@ impl Case<'_> {
         owned.said.push(self.pinned()?);
         step.below.push(owned);
 
-        let places = Places { directory: &index, statements: &self.statements, origin: ORIGIN };
+        let places = Places { directory: &index, statements: self.statements, origin: ORIGIN };
         let release = judge.accept_release(accepted, record, row, &owner, places)?;
         step.below.push(path(&release));
         step.below.push(self.entry(&release.entry, &release.signer));
@@ -207,7 +209,7 @@ impl Case<'_> {
         let log = Log { owner: self.record.owner, name: self.record.name.clone(), signer: row.signer };
         let withdrawn = self.state.withdrawn(&log, version, Some(row.seq)).ok().flatten();
         let trees = self.state.trees(self.record.owner, &self.record.name, version).unwrap_or_default();
-        let age = self.session.now().since(row.listed);
+        let age = self.now.since(row.listed);
         let refused = |code: &str, message: String| {
             Some(Refusal { version: version.clone(), code: code.to_owned(), message })
         };

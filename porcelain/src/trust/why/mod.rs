@@ -11,6 +11,9 @@
 
 mod case;
 mod place;
+mod standing;
+
+pub use standing::{Standing, standings};
 
 use crate::env::Environment;
 use crate::error::Error;
@@ -103,7 +106,16 @@ pub fn why(session: &Session, request: &Request<'_>) -> Result<Why, Error> {
     let state = session.state()?.copy()?;
     let policy = place.policy(session, &row);
     let statements = Anywhere::new(session, place.addresses.clone())?;
-    let case = Case { session, state: &state, policy, place: &place, record: &record, row: &row, statements };
+    let case = Case {
+        session,
+        state: &state,
+        policy,
+        now: session.now(),
+        place: &place,
+        record: &record,
+        row: &row,
+        statements: &statements,
+    };
     let (chain, refused) = case.chain()?;
     let refused = refused.map(|error| Refusal {
         version: version.clone(),
