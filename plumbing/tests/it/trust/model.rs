@@ -354,6 +354,8 @@ struct Model {
     deeds: [Option<usize>; 2],
     deed_forks: [BTreeSet<u64>; 2],
     logs: BTreeMap<(usize, usize), usize>,
+    /// The number of the oldest entry that is known of each: those above are not looked at again.
+    oldest: BTreeMap<(usize, usize), u64>,
     log_forks: BTreeMap<(usize, usize), BTreeSet<u64>>,
 }
 
@@ -485,10 +487,14 @@ impl Model {
                 self.logs.insert(log, head);
             }
         }
-        // Older entries than were known are walked down to the one that is wanted.
-        let older = line.iter().filter(|row| rows[**row].seq >= rows[wanted].seq);
+        let oldest = *self.oldest.entry(log).or_insert(rows[wanted].seq);
+        let mut older = line.iter().filter(|row| (rows[wanted].seq..oldest).contains(&rows[**row].seq));
+        if !older.all(|row| stands(*row)) {
+            return false;
+        }
+        self.oldest.insert(log, oldest.min(rows[wanted].seq));
         let forked = self.log_forks.get(&log).and_then(|forks| forks.first().copied());
-        older.into_iter().all(|row| stands(*row)) && forked.is_none_or(|n| n > rows[wanted].seq)
+        stands(wanted) && forked.is_none_or(|n| n > rows[wanted].seq)
     }
 
     /// Withdrawn keys, and the grants from the owner to the signer.

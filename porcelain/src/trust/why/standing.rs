@@ -96,8 +96,10 @@ impl<'a> Court<'a> {
     fn standing(&self, package: &Installed) -> Standing {
         let judged = self.listed(package).and_then(|(record, row)| self.judge(&record, &row));
         match judged {
-            Ok(None) => Standing::Accepted,
-            Ok(Some(error)) | Err(error) => match (error.code(), error.class()) {
+            Ok(Judged::Accepted) => Standing::Accepted,
+            // What is here of the repository may be older than what was believed of it since.
+            Ok(Judged::NoIndex(error)) => unknown(package, &error),
+            Ok(Judged::Refused(error)) | Err(error) => match (error.code(), error.class()) {
                 ("E-POLICY", _) => Standing::Advised(refusal(package, &error)),
                 (_, Class::Untrusted) => Standing::Refused(refusal(package, &error)),
                 _ => unknown(package, &error),
@@ -116,7 +118,7 @@ impl<'a> Court<'a> {
         Ok((record, row))
     }
 
-    fn judge(&self, record: &PackageRecord, row: &VersionRow) -> Result<Option<Error>, Error> {
+    fn judge(&self, record: &PackageRecord, row: &VersionRow) -> Result<Judged, Error> {
         // A clock that was set back since makes nothing that was believed a thing of the future.
         let now = self.session.now().max(self.state.last_known().map_err(plumbing::trust::Error::from)?);
         let case = Case {
@@ -129,8 +131,21 @@ impl<'a> Court<'a> {
             row,
             statements: &self.statements,
         };
-        Ok(case.chain()?.1)
+        let (steps, error) = case.chain()?;
+        Ok(match error {
+            None => Judged::Accepted,
+            Some(error) if steps.len() == 1 => Judged::NoIndex(error),
+            Some(error) => Judged::Refused(error),
+        })
     }
+}
+
+/// How the judge's steps ended.
+enum Judged {
+    Accepted,
+    /// The repository's own word does not stand, so nothing is said of the release.
+    NoIndex(Error),
+    Refused(Error),
 }
 
 fn refusal(package: &Installed, error: &Error) -> Refusal {
