@@ -359,6 +359,32 @@ impl Chain {
         self.id
     }
 
+    /// Checks `signed` against the role called `role` of any document, newest first: for what was signed long
+    /// ago. Every identity has the role.
+    ///
+    /// # Errors
+    /// That of the newest document, if none of them has keys that signed it.
+    pub fn verify_by_any<T: Document>(
+        &self,
+        signed: &Signed<T>,
+        role: &str,
+    ) -> Result<Verified<T>, SignedError> {
+        let mut tried: Vec<&Role> = Vec::new();
+        let mut first = None;
+        for document in self.documents.iter().rev() {
+            let keys = document.role(role).expect("the name of a role that every identity has was given");
+            if tried.contains(&keys) {
+                continue;
+            }
+            tried.push(keys);
+            match signed.verify(keys, role) {
+                Ok(verified) => return Ok(verified),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.expect("a chain has a document, whose role was tried"))
+    }
+
     /// The newest document.
     pub fn head(&self) -> &Verified<Identity> {
         self.documents.last().expect("a chain begins with a document")

@@ -38,17 +38,22 @@ pub struct Head {
 /// # Errors
 /// If the database is there and cannot be read.
 pub fn newest_for(session: &Session, repository: &Repository) -> Result<Vec<Envelope>, Error> {
-    const JOINED: &str =
-        "SELECT envelope FROM ledger_heads JOIN ledger_entries ON entry = id WHERE place = ?1";
     let Some(database) = Database::open_to_read(&rebuild::path(session.home()))? else {
         return Ok(Vec::new());
     };
+    newest(&database, Some(&place(repository)))
+}
+
+/// The newest statement of each log, of those at `place` if it is given.
+fn newest(database: &Database, place: Option<&str>) -> Result<Vec<Envelope>, Error> {
+    const JOINED: &str = "SELECT envelope FROM ledger_heads JOIN ledger_entries ON entry = id \
+                          WHERE ?1 IS NULL OR place = ?1";
     let found = database.read("read", |view| {
         if !view.table_exists(None, "ledger_heads")? {
             return Ok(Vec::new());
         }
         let mut query = view.prepare(JOINED)?;
-        let rows = query.query_map([place(repository)], |row| row.get::<_, Vec<u8>>(0))?;
+        let rows = query.query_map([place], |row| row.get::<_, Vec<u8>>(0))?;
         rows.collect::<Result<Vec<_>, _>>()
     })?;
     let envelopes = found.iter().map(|bytes| Envelope::decode(bytes)).collect::<Result<_, _>>();
@@ -150,14 +155,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// If the database cannot be read.
     pub fn newest(&self) -> Result<Vec<Envelope>, Error> {
-        let found = self.0.read("read", |view| {
-            let mut query =
-                view.prepare("SELECT envelope FROM ledger_heads JOIN ledger_entries ON entry = id")?;
-            let rows = query.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
-            rows.collect::<Result<Vec<_>, _>>()
-        })?;
-        let envelopes = found.iter().map(|bytes| Envelope::decode(bytes)).collect::<Result<_, _>>();
-        Ok(envelopes.map_err(objects::signed::Error::from)?)
+        newest(self.0, None)
     }
 
     /// An entry this machine signed, or None.

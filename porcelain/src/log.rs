@@ -11,7 +11,7 @@
 use crate::error::Error;
 use crate::identity;
 use crate::ledger::{self, Head, Ledger};
-use crate::pen::{Pen, verify_by_any};
+use crate::pen::Pen;
 use crate::publish::parse_ref;
 use crate::session::Session;
 use objects::id::{GrantId, IdentityId, StatementId};
@@ -62,7 +62,7 @@ impl<'a> Log<'a> {
                 Err(objects::statements::Error::Missing(_)) => self.own_statement(id)?.typed()?,
                 other => other?,
             };
-            let entry = verify_by_any(self.pen.chain(), &signed, "release")?;
+            let entry = self.pen.chain().verify_by_any(&signed, "release")?;
             next = entry.prev;
             entries.push((id, entry.document().clone()));
         }

@@ -4,10 +4,10 @@
 //! by object, and its summary is written last. It is judged like any source by those who read it.
 
 use crate::config::read_toml;
-use crate::distribute::authority::grants_ref;
 use crate::error::Error;
 use crate::event::{Reporter, Step};
 use crate::identity;
+use crate::identity::grants_ref;
 use crate::log::log_ref;
 use crate::maintain;
 use crate::publish::{index_ref, tag_ref};

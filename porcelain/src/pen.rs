@@ -8,7 +8,7 @@ use crate::session::Session;
 use objects::id::IdentityId;
 use objects::identity::Chain;
 use objects::release::Entry;
-use objects::signed::{Document, Signed, Verified};
+use objects::signed::{Document, Signed};
 use std::cell::RefCell;
 
 /// One of the user's identities, about to sign.
@@ -67,25 +67,4 @@ impl<'a> Pen<'a> {
         }
         sign(signers.as_mut().expect("it was just made"))
     }
-}
-
-/// Checks `signed` against the role called `role` of any document of a chain, newest first: for what was signed
-/// long ago.
-///
-/// # Errors
-/// That of the newest document, if none of them has keys that signed it.
-pub fn verify_by_any<T: Document>(
-    chain: &Chain,
-    signed: &Signed<T>,
-    role: &str,
-) -> Result<Verified<T>, Error> {
-    let mut first = None;
-    for document in chain.documents().iter().rev() {
-        let keys = document.role(role).expect("the name of a role was given");
-        match signed.verify(keys, role) {
-            Ok(verified) => return Ok(verified),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    Err(first.expect("a chain has at least one document").into())
 }

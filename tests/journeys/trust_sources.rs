@@ -10,7 +10,7 @@ use objects::signed::Signed;
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Publishes a version of `hello` to ada's repository.
 fn publish(world: &World, ada: &Person, version: &str) {
@@ -75,16 +75,20 @@ fn the_newest_of_several_sources_is_used() {
     }
 }
 
+/// An author and somebody with a copy of their keys, each with a copy of the repository.
+fn twins(world: &World) -> (Person, Person, PathBuf, PathBuf) {
+    let (ada, repo) = world.with_hello();
+    copy(&ada.home, &world.path("home-twin"));
+    copy(&repo, &world.path("twin.repo"));
+    (ada, world.user("twin"), world.path("ada.repo"), world.path("twin.repo"))
+}
+
 /// SEC-049: two mirrors show two indexes with one number: neither is applied, both are kept, shown and
 /// exported; a person's word settles it, and what was given up stays out.
 #[test]
 fn two_sources_that_contradict_each_other_are_found_out() {
     let world = World::new();
-    let (ada, repo) = world.with_hello();
-    copy(&ada.home, &world.path("home-twin"));
-    copy(&repo, &world.path("twin.repo"));
-    let twin = world.user("twin");
-    let (mine, theirs) = (world.path("ada.repo"), world.path("twin.repo"));
+    let (ada, twin, mine, theirs) = twins(&world);
     let bob = bound(&world, "bob", &[text(&mine), text(&theirs)]);
     bob.ok(["fetch"]);
     publish(&world, &ada, "1.1.0");
@@ -155,11 +159,7 @@ fn assert_exported_evidence_holds(person: &Person, fork: &Value) {
 #[test]
 fn a_stale_source_of_another_branch_is_found_out() {
     let world = World::new();
-    let (ada, repo) = world.with_hello();
-    copy(&ada.home, &world.path("home-twin"));
-    copy(&repo, &world.path("twin.repo"));
-    let twin = world.user("twin");
-    let (mine, theirs) = (world.path("ada.repo"), world.path("twin.repo"));
+    let (ada, twin, mine, theirs) = twins(&world);
     let bob = bound(&world, "bob", &[text(&theirs), text(&mine)]);
     for version in ["1.1.0", "1.2.0", "1.3.0"] {
         publish(&world, &ada, version);

@@ -119,19 +119,5 @@ pub(super) fn verify_by_any<T: Document>(
     office: &Office,
     at: impl Fn() -> Box<At>,
 ) -> Result<Verified<T>, Error> {
-    let mut tried: Vec<&Role> = Vec::new();
-    let mut first = None;
-    for document in chain.documents().iter().rev() {
-        let role = (office.of)(document);
-        if tried.contains(&role) {
-            continue;
-        }
-        tried.push(role);
-        match signed.verify(role, office.name) {
-            Ok(verified) => return Ok(verified),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    let source = first.expect("a chain has a document, whose role was tried");
-    Err(Error::signed(at(), source))
+    chain.verify_by_any(signed, office.name).map_err(|source| Error::signed(at(), source))
 }

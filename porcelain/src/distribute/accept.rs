@@ -16,7 +16,7 @@ use crate::event::{Reporter, Step};
 use crate::fetch::{self, Known};
 use crate::identity;
 use crate::maintain;
-use crate::pen::{Pen, verify_by_any};
+use crate::pen::Pen;
 use crate::publish::tag_ref;
 use crate::remote::{Lookup, Remote};
 use crate::session::Session;
@@ -391,6 +391,6 @@ impl Taking<'_> {
 fn entry_of(lookup: &Lookup<'_>, id: StatementId, signer: &Chain) -> Result<Envelope, Error> {
     let envelope = lookup.find(id)?.filter(|envelope| envelope.id() == id);
     let envelope = envelope.ok_or(objects::statements::Error::Missing(id))?;
-    verify_by_any::<Entry>(signer, &envelope.clone().typed()?, "release")?;
+    signer.verify_by_any::<Entry>(&envelope.clone().typed()?, "release")?;
     Ok(envelope)
 }

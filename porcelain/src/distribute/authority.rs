@@ -6,8 +6,7 @@
 //! signing what everybody would refuse; it lets nobody in.
 
 use crate::error::Error;
-use crate::identity;
-use crate::pen::verify_by_any;
+use crate::identity::{self, grants_ref};
 use crate::session::Session;
 use objects::claim::{GrantsRow, IdentityRow};
 use objects::grants::{Grants, Permission};
@@ -15,17 +14,12 @@ use objects::id::{GrantId, IdentityId, StatementId};
 use objects::identity::Chain;
 use objects::limits::{GRANT_DEPTH_MAX, GRANT_SEARCH_MAX, IDENTITY_WALK_MAX};
 use objects::name::PackageName;
-use objects::refs::{PreviousValue, RefEdit, RefName};
+use objects::refs::{PreviousValue, RefEdit};
 use objects::repository::Repository;
 use objects::signed::{Envelope, Signed, Verified};
 use plumbing::index::Index;
 use plumbing::trust::{Judge, Statements};
 use std::collections::BTreeSet;
-
-/// The ref of an issuer's newest grants.
-pub fn grants_ref(issuer: IdentityId) -> RefName {
-    format!("refs/grants/{}", issuer.to_hex()).parse().expect("an id in hexadecimal is a part of a ref name")
-}
 
 /// The documents of an identity, from where they are known best; None if nowhere.
 ///
@@ -60,7 +54,7 @@ pub fn grants(
 
 /// Checks that the admin keys of the identity that `chain` is of signed its grants.
 fn by_issuer(signed: &Signed<Grants>, chain: &Chain) -> Result<Verified<Grants>, Error> {
-    let grants = verify_by_any(chain, signed, "admin")?;
+    let grants = chain.verify_by_any(signed, "admin")?;
     if grants.issuer != chain.id() {
         let what = format!("grants {} are of another issuer", signed.id().short(16));
         return Err(Error::Refused { code: "E-SCOPE", what, hint: String::new() });

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::identity;
 use crate::ledger::{self, Head, Ledger};
 use crate::log::{Log, behind, log_ref};
-use crate::pen::{Pen, verify_by_any};
+use crate::pen::Pen;
 use crate::publish::{index_ref, tag_ref};
 use crate::session::Session;
 use objects::claim::{
@@ -99,7 +99,7 @@ impl<'a> Listing<'a> {
         }
         listing.not_behind()?;
         if let Some((newest, root)) = listing.newest_index()? {
-            let index = verify_by_any(pen.chain(), &newest, "index")?;
+            let index = pen.chain().verify_by_any(&newest, "index")?;
             listing.old = Some((index.id(), IndexHead { root, ..index.document().clone() }));
         }
         Ok(listing)

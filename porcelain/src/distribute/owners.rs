@@ -2,9 +2,9 @@
 //!
 //! Promises: what is taken is newer than what is here, grew from it, and is signed by who it says.
 
-use super::authority::grants_ref;
 use crate::error::Error;
 use crate::identity;
+use crate::identity::grants_ref;
 use crate::log::log_ref;
 use crate::publish::{index_ref, tag_ref};
 use crate::session::Session;

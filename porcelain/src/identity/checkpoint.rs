@@ -4,7 +4,7 @@
 //! was fetched and judged), and from repositories that the caller names. An entry counts as a signer's
 //! only if a release role of theirs signed it.
 
-use super::{own_statement, read_chain, try_chain, verify_by_any};
+use super::{own_statement, read_chain, try_chain};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::session::Session;
@@ -147,7 +147,7 @@ impl Places<'_> {
             return None;
         }
         let signed = envelope.typed::<Entry>().ok()?;
-        let verified = verify_by_any(&self.chain, &signed, |roles| &roles.release, "release").ok()?;
+        let verified = self.chain.verify_by_any(&signed, "release").ok()?;
         Some((verified.id(), verified.document().clone()))
     }
 

@@ -13,7 +13,7 @@ use super::pending::{self, Waiting};
 use super::put;
 use super::registry::Own;
 use super::subject::{Subject, grants_line};
-use super::{alone, chain, own_statement, try_chain, verify_by_any, words};
+use super::{alone, chain, grants_ref, own_statement, try_chain, words};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::session::Session;
@@ -21,7 +21,7 @@ use objects::grants::{Ended, Grant, Grants, Permission};
 use objects::id::{GrantId, IdentityId, Prefix, StatementId};
 use objects::identity::{Chain, Role};
 use objects::pattern::NamePattern;
-use objects::refs::{PreviousValue, RefEdit, RefName};
+use objects::refs::{PreviousValue, RefEdit};
 use objects::repository::Repository;
 use objects::signed::{Envelope, Signed, Verified};
 use objects::time::Timestamp;
@@ -60,15 +60,10 @@ pub struct GrantLine {
     pub terms: Grant,
 }
 
-/// The ref of an identity's newest grants.
-fn ref_name(id: IdentityId) -> RefName {
-    format!("refs/grants/{}", id.to_hex()).parse().expect("an id in hexadecimal is a part of a ref name")
-}
-
 /// The newest grants of an identity that this machine knows, or None.
 pub(super) fn newest(session: &Session, chain: &Chain) -> Result<Option<Verified<Grants>>, Error> {
     let store: &Repository = session.store()?;
-    let kept = match store.refs().try_find(&ref_name(chain.id()))? {
+    let kept = match store.refs().try_find(&grants_ref(chain.id()))? {
         Some(id) => store.statements().try_find(id)?,
         None => None,
     };
@@ -79,7 +74,7 @@ pub(super) fn newest(session: &Session, chain: &Chain) -> Result<Option<Verified
     };
     let verified = |envelope: Envelope| {
         let signed: Signed<Grants> = envelope.typed().ok()?;
-        let verified = verify_by_any(chain, &signed, |roles| &roles.admin, "admin").ok()?;
+        let verified = chain.verify_by_any(&signed, "admin").ok()?;
         (verified.issuer == chain.id()).then_some(verified)
     };
     // What waits for signatures does not stand yet.
@@ -104,7 +99,7 @@ pub(super) fn keep(
     }
     repository.statements().insert_all(all.iter().rev())?;
     let edit = RefEdit {
-        name: ref_name(issuer),
+        name: grants_ref(issuer),
         previous: PreviousValue::Any,
         new: Some(newest.id()),
         message: "grants".into(),

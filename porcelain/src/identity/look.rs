@@ -4,7 +4,7 @@ use super::keys::{Ring, signed_by};
 use super::pending::{Waiting, waiting_of};
 use super::registry::list;
 use super::subject::Subject;
-use super::{GrantLine, chain, granting, grants_of, read_chain, try_chain, verify_by_any, words};
+use super::{GrantLine, chain, granting, grants_of, read_chain, try_chain, words};
 use crate::error::Error;
 use crate::session::Session;
 use objects::grants::Grants;
@@ -253,7 +253,7 @@ pub(super) fn check(chain: &Chain, grants: &[Envelope]) -> Result<Checked, Error
     let mut last: Option<(StatementId, Grants)> = None;
     for envelope in grants {
         let signed: Signed<Grants> = envelope.clone().typed()?;
-        let verified = verify_by_any(chain, &signed, |roles| &roles.admin, "admin")?;
+        let verified = chain.verify_by_any(&signed, "admin")?;
         let follows = match &last {
             None => verified.n == 0,
             Some((id, before)) => {

@@ -43,11 +43,11 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::session::Session;
 use objects::id::{IdentityId, StatementId};
-use objects::identity::{Chain, Identity, Roles};
+use objects::identity::{Chain, Identity};
 use objects::limits::IDENTITY_WALK_MAX;
 use objects::refs::{PreviousValue, RefEdit, RefName};
 use objects::repository::Repository;
-use objects::signed::{Document, Envelope, Signed, Verified};
+use objects::signed::{Envelope, Signed};
 use plumbing::sync::serve::previous;
 
 /// The key of this machine's endpoint, which signs nothing.
@@ -189,24 +189,9 @@ pub fn ref_name(id: IdentityId) -> RefName {
     format!("refs/identities/{}", id.to_hex()).parse().expect("an id in hexadecimal is a part of a ref name")
 }
 
-/// Checks a statement against a role of any document of its signer, newest first: for what was signed
-/// before a key was changed.
-///
-/// # Errors
-/// That of the newest document if none fits.
-pub fn verify_by_any<T: Document>(
-    chain: &Chain,
-    signed: &Signed<T>,
-    role: fn(&Roles) -> &objects::identity::Role,
-    name: &str,
-) -> Result<Verified<T>, Error> {
-    let newest = match signed.verify(role(&chain.head().roles), name) {
-        Ok(verified) => return Ok(verified),
-        Err(error) => error,
-    };
-    let older = chain.documents().iter().rev().skip(1);
-    let mut older = older.filter_map(|document| signed.verify(role(&document.roles), name).ok());
-    Ok(older.next().ok_or(newest)?)
+/// The ref of an issuer's newest grants.
+pub fn grants_ref(issuer: IdentityId) -> RefName {
+    format!("refs/grants/{}", issuer.to_hex()).parse().expect("an id in hexadecimal is a part of a ref name")
 }
 
 /// Holds other commands of the user off while this one signs. The state is there before the lock, or else
